@@ -1,0 +1,49 @@
+/// What a tool tells its user while it works: log lines and progress. The library never knows
+/// whether that becomes text, JSON lines, a bar on a terminal or nothing (tools/ decides).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace zl {
+
+enum class LogLevel { error, warning, info, debug, trace };
+
+/// Thread-safe. warning: always shown (unless -q); info: -v; debug: -vv, one line per request;
+/// trace: -vvv. Never give it a secret: no Authorization header, no query string of a signed URL.
+class Log {
+public:
+    virtual ~Log() = default;
+    virtual void write(LogLevel level, std::string_view message) = 0;
+
+    void warn(std::string_view m) { write(LogLevel::warning, m); }
+    void info(std::string_view m) { write(LogLevel::info, m); }
+    void debug(std::string_view m) { write(LogLevel::debug, m); }
+};
+
+/// Thread-safe counters of one task. advance() may be negative (a part that is sent again).
+class Progress {
+public:
+    virtual ~Progress() = default;
+    /// A new phase ("packing", "uploading"); @p total_bytes where known.
+    virtual void begin(std::string_view phase, std::optional<std::uint64_t> total_bytes) = 0;
+    virtual void advance(std::int64_t bytes) = 0;
+    /// Parts, files, ...: shown beside the bytes. @p total 0 = unknown.
+    virtual void items(std::uint64_t done, std::uint64_t total) = 0;
+};
+
+/// For tests and defaults.
+class NullLog final : public Log {
+public:
+    void write(LogLevel, std::string_view) override {}
+};
+class NullProgress final : public Progress {
+public:
+    void begin(std::string_view, std::optional<std::uint64_t>) override {}
+    void advance(std::int64_t) override {}
+    void items(std::uint64_t, std::uint64_t) override {}
+};
+
+} // namespace zl
