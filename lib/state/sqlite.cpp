@@ -1,0 +1,131 @@
+#include "state/sqlite.hpp"
+
+#include "base/file.hpp"
+
+#include <sqlite3.h>
+
+#include <fcntl.h>
+
+namespace zl {
+
+namespace {
+
+Error sqlite_error(sqlite3* db, int code, const std::string& what) {
+    ErrorKind kind = ErrorKind::io;
+    if ((code & 0xFF) == SQLITE_CORRUPT || (code & 0xFF) == SQLITE_NOTADB)
+        kind = ErrorKind::data;
+    else if ((code & 0xFF) == SQLITE_BUSY || (code & 0xFF) == SQLITE_LOCKED)
+        kind = ErrorKind::transient;
+    else if ((code & 0xFF) == SQLITE_READONLY || (code & 0xFF) == SQLITE_PERM)
+        kind = ErrorKind::denied;
+    std::string reason = db ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+    return Error(kind, what + ": " + reason);
+}
+
+} // namespace
+
+std::string sqlite_version() { return sqlite3_libversion(); }
+
+void Db::Close::operator()(sqlite3* db) const noexcept { sqlite3_close_v2(db); }
+
+Db::Db(const std::string& path) : path_(path) {
+    sqlite3* raw = nullptr;
+    // SQLite would create it with 0644 & ~umask; the state names what is backed up: keep it private
+    // (its -wal and -shm take the mode of the database).
+    open_file(path, O_RDWR | O_CREAT, 0600);
+    int code = sqlite3_open_v2(path.c_str(), &raw,
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                               nullptr);
+    db_.reset(raw);
+    if (code == SQLITE_OK) {
+        sqlite3_extended_result_codes(raw, 1);
+        sqlite3_busy_timeout(raw, 30000);
+        code = sqlite3_exec(raw,
+                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                            "PRAGMA foreign_keys=ON;",
+                            nullptr, nullptr, nullptr);
+    }
+    if (code != SQLITE_OK)
+        throw sqlite_error(raw, code, "state database " + path);
+}
+
+void Db::exec(const char* sql) {
+    int code = sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr);
+    if (code != SQLITE_OK)
+        throw sqlite_error(db_.get(), code, "state database " + path_);
+}
+
+std::int64_t Db::last_insert_rowid() const { return sqlite3_last_insert_rowid(db_.get()); }
+std::int64_t Db::changes() const { return sqlite3_changes64(db_.get()); }
+
+void Stmt::Finalize::operator()(sqlite3_stmt* s) const noexcept { sqlite3_finalize(s); }
+
+void Stmt::check(int code) {
+    if (code != SQLITE_OK)
+        throw sqlite_error(db_.get(), code, "state database");
+}
+
+Stmt::Stmt(Db& db, std::string_view sql) : db_(db) {
+    sqlite3_stmt* raw = nullptr;
+    int code = sqlite3_prepare_v2(db.get(), sql.data(), static_cast<int>(sql.size()), &raw, nullptr);
+    stmt_.reset(raw);
+    check(code);
+}
+
+Stmt& Stmt::bind(int index, std::int64_t value) {
+    check(sqlite3_bind_int64(stmt_.get(), index, value));
+    return *this;
+}
+
+Stmt& Stmt::bind(int index, std::string_view value) {
+    check(sqlite3_bind_text64(stmt_.get(), index, value.data(), value.size(), SQLITE_TRANSIENT,
+                              SQLITE_UTF8));
+    return *this;
+}
+
+Stmt& Stmt::bind_null(int index) {
+    check(sqlite3_bind_null(stmt_.get(), index));
+    return *this;
+}
+
+bool Stmt::step() {
+    int code = sqlite3_step(stmt_.get());
+    if (code == SQLITE_ROW)
+        return true;
+    if (code != SQLITE_DONE)
+        throw sqlite_error(db_.get(), code, "state database");
+    return false;
+}
+
+void Stmt::run() {
+    step();
+    reset();
+}
+
+void Stmt::reset() { sqlite3_reset(stmt_.get()); }
+
+std::int64_t Stmt::column_int(int i) const { return sqlite3_column_int64(stmt_.get(), i); }
+
+std::string Stmt::column_text(int i) const {
+    const unsigned char* text = sqlite3_column_text(stmt_.get(), i);
+    auto n = static_cast<std::size_t>(sqlite3_column_bytes(stmt_.get(), i));
+    return text ? std::string(text, text + n) : std::string();
+}
+
+bool Stmt::column_is_null(int i) const {
+    return sqlite3_column_type(stmt_.get(), i) == SQLITE_NULL;
+}
+
+Txn::Txn(Db& db) : db_(db) { db_.exec("BEGIN IMMEDIATE"); }
+
+Txn::~Txn() {
+    if (open_)
+        sqlite3_exec(db_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void Txn::commit() {
+    db_.exec("COMMIT");
+    open_ = false;
+}
+
+} // namespace zl

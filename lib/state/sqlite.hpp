@@ -1,0 +1,86 @@
+/// SQLite behind three small classes; the only user of sqlite3.h in this layer.
+#pragma once
+
+#include "base/error.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace zl {
+
+/// A connection. One thread at a time.
+class Db {
+public:
+    /// Opens or creates @p path (mode 0600) with journal_mode=WAL, synchronous=FULL,
+    /// foreign_keys=ON and a busy timeout of 30 s. Throws io, or data when it is no database.
+    explicit Db(const std::string& path);
+    /// One or more statements without results.
+    void exec(const char* sql);
+    std::int64_t last_insert_rowid() const;
+    std::int64_t changes() const;
+    sqlite3* get() const { return db_.get(); }
+
+private:
+    struct Close {
+        void operator()(sqlite3* db) const noexcept;
+    };
+    std::unique_ptr<sqlite3, Close> db_;
+    std::string path_;
+};
+
+/// A prepared statement. bind() counts from 1, column() from 0.
+class Stmt {
+public:
+    Stmt(Db& db, std::string_view sql);
+    Stmt& bind(int index, std::int64_t value);
+    Stmt& bind(int index, std::uint64_t value) { return bind(index, static_cast<std::int64_t>(value)); }
+    Stmt& bind(int index, int value) { return bind(index, static_cast<std::int64_t>(value)); }
+    Stmt& bind(int index, std::string_view value);
+    Stmt& bind(int index, const char* value) { return bind(index, std::string_view(value)); }
+    Stmt& bind(int index, const std::string& value) { return bind(index, std::string_view(value)); }
+    Stmt& bind_null(int index);
+    /// True while there is a row.
+    bool step();
+    /// For statements without rows: step and reset.
+    void run();
+    void reset();
+
+    std::int64_t column_int(int index) const;
+    std::uint64_t column_uint(int index) const {
+        return static_cast<std::uint64_t>(column_int(index));
+    }
+    std::string column_text(int index) const;
+    bool column_is_null(int index) const;
+
+private:
+    void check(int code);
+    struct Finalize {
+        void operator()(sqlite3_stmt* s) const noexcept;
+    };
+    Db& db_;
+    std::unique_ptr<sqlite3_stmt, Finalize> stmt_;
+};
+
+/// BEGIN IMMEDIATE; rolled back unless commit() was called.
+class Txn {
+public:
+    explicit Txn(Db& db);
+    Txn(const Txn&) = delete;
+    Txn& operator=(const Txn&) = delete;
+    ~Txn();
+    void commit();
+
+private:
+    Db& db_;
+    bool open_ = true;
+};
+
+std::string sqlite_version();
+
+} // namespace zl
