@@ -13,11 +13,13 @@ namespace {
 
 [[noreturn]] void bad(const char* what, std::string_view text, const char* wanted,
                       const char* hint = "") {
-    throw Error(ErrorKind::usage, std::string(what) + " '" + std::string(text) + "', expected " +
-                                      wanted, hint);
+    throw Error(ErrorKind::usage,
+                std::string(what) + " '" + std::string(text) + "', expected " + wanted, hint);
 }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 std::string lower(std::string_view s) {
     std::string out(s);
@@ -261,9 +263,8 @@ std::string format_rfc3339(TimePoint t) {
 std::optional<TimePoint> parse_http_date(std::string_view text) {
     static constexpr std::array<std::string_view, 7> kDays{"Mon", "Tue", "Wed", "Thu",
                                                            "Fri", "Sat", "Sun"};
-    static constexpr std::array<std::string_view, 12> kMonths{"Jan", "Feb", "Mar", "Apr",
-                                                              "May", "Jun", "Jul", "Aug",
-                                                              "Sep", "Oct", "Nov", "Dec"};
+    static constexpr std::array<std::string_view, 12> kMonths{
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
     Scanner s(text);
     Fields f;
     bool day_name = false;

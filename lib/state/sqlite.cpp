@@ -24,8 +24,6 @@ Error sqlite_error(sqlite3* db, int code, const std::string& what) {
 
 } // namespace
 
-std::string sqlite_version() { return sqlite3_libversion(); }
-
 void Db::Close::operator()(sqlite3* db) const noexcept { sqlite3_close_v2(db); }
 
 Db::Db(const std::string& path) : path_(path) {

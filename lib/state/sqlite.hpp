@@ -81,6 +81,4 @@ private:
     bool open_ = true;
 };
 
-std::string sqlite_version();
-
 } // namespace zl

@@ -218,7 +218,8 @@ public:
             if (n.text.size() != 10 || !n.text.ends_with(".part"))
                 continue;
             parts.push_back({std::stoi(n.text.substr(0, 5)),
-                             static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st)});
+                             static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st),
+                             time_of(n.st)});
         }
         return parts;
     }

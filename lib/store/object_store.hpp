@@ -113,6 +113,7 @@ struct PartInfo {
     int number = 0; ///< 1..10000
     std::uint64_t size = 0;
     std::string etag; ///< without quotes
+    TimePoint last_modified{};
 };
 
 class ObjectStore {

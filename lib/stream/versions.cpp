@@ -5,8 +5,12 @@
 
 namespace zl {
 
-std::string zstd_version() { return ZSTD_versionString(); }
+std::string zstd_version() {
+    return ZSTD_versionString();
+}
 
-std::string openssl_version() { return OpenSSL_version(OPENSSL_VERSION_STRING); }
+std::string openssl_version() {
+    return OpenSSL_version(OPENSSL_VERSION_STRING);
+}
 
 } // namespace zl

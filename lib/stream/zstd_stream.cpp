@@ -21,8 +21,6 @@ std::size_t check(std::size_t code, const char* what) {
 
 } // namespace
 
-std::string zstd_version() { return ZSTD_versionString(); }
-
 // ---------------------------------------------------------------------------------- compression
 
 void FrameCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept { ZSTD_freeCCtx(c); }

@@ -134,6 +134,4 @@ private:
 /// A whole skippable frame around @p payload; @p variant 0..15 is added to the magic.
 std::string skippable_frame(unsigned variant, std::string_view payload);
 
-std::string zstd_version();
-
 } // namespace zl

@@ -1,0 +1,357 @@
+#include "layer/foreign_reader.hpp"
+
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "base/handle.hpp"
+#include "layer/acl_text.hpp"
+#include "layer/pax_parse.hpp"
+#include "layer/pax_records.hpp"
+
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <locale.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <set>
+
+namespace zl {
+
+namespace {
+
+constexpr std::size_t kChunk = 64 << 10;
+/// The two zero blocks that end a tar.
+constexpr std::size_t kEndMark = 1024;
+constexpr std::uint64_t kMaxId = 0xfffffffe;
+
+/// Gives libarchive everything but the last 1024 bytes, which must be the end mark. libarchive takes
+/// a tar that just stops for a complete one; so, a tar that stops early now stops inside an entry.
+class EndMarkGuard {
+public:
+    explicit EndMarkGuard(Source& in) : in_(in), buffer_(kChunk + kEndMark) {}
+
+    /// The next chunk; empty at the end.
+    Bytes next() {
+        // Behind the chunk given last stands what was held back.
+        std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(given_),
+                  buffer_.begin() + static_cast<std::ptrdiff_t>(held_), buffer_.begin());
+        held_ -= given_;
+        given_ = 0;
+        held_ += read_full(in_, std::span(buffer_).subspan(held_));
+        if (held_ < kEndMark)
+            throw_without_mark();
+        given_ = held_ - kEndMark;
+        if (held_ < buffer_.size() && !all_zero(Bytes(buffer_).subspan(given_, kEndMark)))
+            throw_without_mark();
+        total_ += given_;
+        return Bytes(buffer_).first(given_);
+    }
+
+    /// The archive was over after @p consumed bytes: what follows must be zeros.
+    void check_rest(std::uint64_t consumed) {
+        const auto unread = std::min<std::uint64_t>(total_ - std::min(total_, consumed), given_);
+        Bytes rest = Bytes(buffer_).subspan(given_ - static_cast<std::size_t>(unread),
+                                            static_cast<std::size_t>(unread));
+        for (;;) {
+            if (!all_zero(rest))
+                throw Error(ErrorKind::data, "malformed tar: data after its end",
+                            "concatenated archives are not supported");
+            rest = next();
+            if (rest.empty())
+                return;
+        }
+    }
+
+private:
+    static bool all_zero(Bytes data) {
+        return as_text(data).find_first_not_of('\0') == std::string_view::npos;
+    }
+    [[noreturn]] static void throw_without_mark() {
+        throw Error(ErrorKind::data, "truncated tar: it ends without its two zero blocks");
+    }
+
+    Source& in_;
+    std::vector<std::byte> buffer_;
+    std::size_t held_ = 0;
+    std::size_t given_ = 0;
+    std::uint64_t total_ = 0; ///< bytes given so far
+};
+
+/// While it lives, this thread's locale is C: libarchive then leaves names alone. In a UTF-8 locale
+/// its reader would compose decomposed names, that is, rename files.
+class CLocale {
+public:
+    CLocale() : c_(::newlocale(LC_ALL_MASK, "C", nullptr)), before_(::uselocale(c_)) {}
+    CLocale(const CLocale&) = delete;
+    CLocale& operator=(const CLocale&) = delete;
+    ~CLocale() {
+        ::uselocale(before_);
+        ::freelocale(c_);
+    }
+
+private:
+    locale_t c_;
+    locale_t before_;
+};
+
+/// `a//b/./c` -> `a/b/c`; the rest is clean_tar_path's to judge.
+std::string tidy_path(std::string_view name) {
+    std::string out;
+    if (name.starts_with('/'))
+        out = "/";
+    while (!name.empty()) {
+        const auto slash = name.find('/');
+        const std::string_view part = name.substr(0, slash);
+        if (!part.empty() && part != ".") {
+            out += part;
+            out += '/';
+        }
+        name.remove_prefix(slash == std::string_view::npos ? name.size() : slash + 1);
+    }
+    if (out.size() > 1 && out.ends_with('/'))
+        out.pop_back();
+    return out.empty() ? "." : out;
+}
+
+template <typename Int>
+std::uint32_t in_range(Int value, std::uint64_t max, const char* what, const TarEntry& e) {
+    if (value < 0 || static_cast<std::uint64_t>(value) > max)
+        throw Error(ErrorKind::data, "archive entry '" + show_path(e.path) + "': " + what + " " +
+                                         std::to_string(value) + " out of range");
+    return static_cast<std::uint32_t>(value);
+}
+
+void read_xattrs(archive_entry* from, TarEntry& e) {
+    const char* name = nullptr;
+    const void* value = nullptr;
+    std::size_t size = 0;
+    std::set<std::string> names;
+    archive_entry_xattr_reset(from);
+    while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
+        if (!name || !*name || std::string_view(name).size() > kMaxXattrName ||
+            size > kMaxXattrValue)
+            throw Error(ErrorKind::data, "archive entry '" + show_path(e.path) +
+                                             "': xattr name or value too long");
+        names.insert(name);
+    }
+    archive_entry_xattr_reset(from);
+    while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
+        // GNU tar writes '=' and '%' as %3D and %25. libarchive writes each xattr twice, in one of
+        // them with more bytes escaped than others understand.
+        const std::string decoded = decode_xattr_name(name);
+        if (decoded != name && names.contains(decoded))
+            continue;
+        e.xattrs.push_back({decoded, std::string(static_cast<const char*>(value), size)});
+    }
+}
+
+/// libarchive keeps ids of ACLs as int, and makes those above it 0, which is root: the name has the
+/// digits.
+std::optional<std::uint32_t> acl_id(int id, const char* name) {
+    const std::string_view text = name ? name : "";
+    if (!text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos)
+        return static_cast<std::uint32_t>(parse_pax_number(text, kMaxId, "id in an ACL"));
+    if (id > 0)
+        return static_cast<std::uint32_t>(id);
+    return std::nullopt;
+}
+
+std::optional<AclTag> acl_tag(int tag) {
+    switch (tag) {
+    case ARCHIVE_ENTRY_ACL_USER:
+        return AclTag::user;
+    case ARCHIVE_ENTRY_ACL_USER_OBJ:
+        return AclTag::user_obj;
+    case ARCHIVE_ENTRY_ACL_GROUP:
+        return AclTag::group;
+    case ARCHIVE_ENTRY_ACL_GROUP_OBJ:
+        return AclTag::group_obj;
+    case ARCHIVE_ENTRY_ACL_MASK:
+        return AclTag::mask;
+    case ARCHIVE_ENTRY_ACL_OTHER:
+        return AclTag::other;
+    default:
+        return std::nullopt;
+    }
+}
+
+void read_acl(archive_entry* from, int type, std::string_view xattr, TarEntry& e) {
+    for (const auto& x : e.xattrs)
+        if (x.name == xattr)
+            return;
+    if (archive_entry_acl_count(from, type) == 0)
+        return;
+    std::vector<AclEntry> entries;
+    int entry_type = 0, permset = 0, tag = 0, id = 0;
+    const char* name = nullptr;
+    archive_entry_acl_reset(from, type);
+    while (archive_entry_acl_next(from, type, &entry_type, &permset, &tag, &id, &name) ==
+           ARCHIVE_OK) {
+        const auto known = acl_tag(tag);
+        const bool named = known == AclTag::user || known == AclTag::group;
+        const auto number = named ? acl_id(id, name) : std::optional<std::uint32_t>(0);
+        if (!known || !number) {
+            e.lost.push_back("ACL entry of " + show_path(name && *name ? name : "root or unknown"));
+            continue;
+        }
+        entries.push_back({*known, static_cast<std::uint16_t>(permset & 7), *number});
+    }
+    if (!entries.empty())
+        e.xattrs.push_back({std::string(xattr), encode_acl_xattr(std::move(entries))});
+}
+
+EntryType entry_type(archive_entry* from, const TarEntry& e) {
+    if (archive_entry_hardlink(from))
+        return EntryType::hardlink;
+    switch (archive_entry_filetype(from)) {
+    case AE_IFREG:
+        return EntryType::file;
+    case AE_IFDIR:
+        return EntryType::directory;
+    case AE_IFLNK:
+        return EntryType::symlink;
+    case AE_IFCHR:
+        return EntryType::char_device;
+    case AE_IFBLK:
+        return EntryType::block_device;
+    case AE_IFIFO:
+        return EntryType::fifo;
+    default:
+        throw Error(ErrorKind::data,
+                    "archive entry '" + show_path(e.path) + "': unknown entry type");
+    }
+}
+
+class ForeignReader final : public EntryReader {
+public:
+    explicit ForeignReader(Source& in);
+    bool next(TarEntry& entry) override;
+    std::optional<Piece> read() override;
+
+private:
+    static la_ssize_t on_read(archive*, void* self, const void** block) noexcept;
+    /// Throws unless @p rc is a success.
+    void check(int rc);
+    void fill_entry(archive_entry* from, TarEntry& e);
+
+    EndMarkGuard in_;
+    Handle<archive, archive_read_free> archive_;
+    std::exception_ptr failure_; ///< of in_, on its way through libarchive
+    bool has_content_ = false;
+    bool done_ = false;
+};
+
+ForeignReader::ForeignReader(Source& in) : in_(in), archive_(archive_read_new()) {
+    const CLocale locale;
+    if (!archive_)
+        throw Error(ErrorKind::internal, "libarchive: out of memory");
+    check(archive_read_support_filter_none(archive_.get()));
+    check(archive_read_support_format_tar(archive_.get()));
+    check(archive_read_open(archive_.get(), this, nullptr, on_read, nullptr));
+}
+
+la_ssize_t ForeignReader::on_read(archive* a, void* self, const void** block) noexcept {
+    auto* reader = static_cast<ForeignReader*>(self);
+    try {
+        const Bytes chunk = reader->in_.next();
+        *block = chunk.data();
+        return static_cast<la_ssize_t>(chunk.size());
+    } catch (...) {
+        reader->failure_ = std::current_exception();
+        archive_set_error(a, EIO, "input failed");
+        return -1;
+    }
+}
+
+void ForeignReader::check(int rc) {
+    if (failure_)
+        std::rethrow_exception(failure_);
+    if (rc == ARCHIVE_OK || rc == ARCHIVE_EOF)
+        return;
+    const char* text = archive_error_string(archive_.get());
+    const std::string message = text ? text : "unknown error";
+    // Raw bytes is what we want; every other warning may hide that the next reader sees another tar.
+    if (rc == ARCHIVE_WARN && message.find("can't be converted") != std::string::npos)
+        return;
+    throw Error(ErrorKind::data, "malformed tar: " + show_path(message));
+}
+
+bool ForeignReader::next(TarEntry& entry) {
+    if (done_)
+        return false;
+    const CLocale locale;
+    archive_entry* from = nullptr;
+    const int rc = archive_read_next_header(archive_.get(), &from);
+    check(rc);
+    if (rc == ARCHIVE_EOF) {
+        done_ = true;
+        in_.check_rest(static_cast<std::uint64_t>(archive_filter_bytes(archive_.get(), -1)));
+        return false;
+    }
+    fill_entry(from, entry);
+    return true;
+}
+
+void ForeignReader::fill_entry(archive_entry* from, TarEntry& e) {
+    e = TarEntry{};
+    const char* path = archive_entry_pathname(from);
+    if (!path)
+        throw Error(ErrorKind::data, "malformed tar: an entry without a name");
+    e.path = clean_tar_path(tidy_path(path));
+    e.type = entry_type(from, e);
+    if (e.path.empty() && e.type != EntryType::directory)
+        throw Error(ErrorKind::data, "malformed tar: the root is not a directory");
+    if (e.type == EntryType::hardlink)
+        e.link = clean_tar_path(tidy_path(archive_entry_hardlink(from)));
+    if (e.type == EntryType::symlink) {
+        const char* link = archive_entry_symlink(from);
+        e.link = link ? link : "";
+    }
+    e.mode = static_cast<std::uint32_t>(archive_entry_perm(from)) & 07777;
+    e.uid = in_range(archive_entry_uid(from), kMaxId, "uid", e);
+    e.gid = in_range(archive_entry_gid(from), kMaxId, "gid", e);
+    e.mtime = archive_entry_mtime(from);
+    const long ns = archive_entry_mtime_nsec(from);
+    if (ns < 0)
+        --e.mtime;
+    e.mtime_ns = static_cast<std::uint32_t>(ns < 0 ? ns + 1'000'000'000 : ns);
+    if (e.type == EntryType::char_device || e.type == EntryType::block_device) {
+        e.dev_major = in_range(static_cast<std::int64_t>(archive_entry_rdevmajor(from)), 0xfff,
+                               "device major", e);
+        e.dev_minor = in_range(static_cast<std::int64_t>(archive_entry_rdevminor(from)), 0xfffff,
+                               "device minor", e);
+    }
+    has_content_ = e.type == EntryType::file;
+    if (has_content_)
+        e.size = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(from), 0));
+    read_xattrs(from, e);
+    read_acl(from, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, e);
+    read_acl(from, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kAclDefault, e);
+}
+
+std::optional<EntryReader::Piece> ForeignReader::read() {
+    const CLocale locale;
+    while (has_content_) {
+        const void* data = nullptr;
+        std::size_t size = 0;
+        la_int64_t offset = 0;
+        const int rc = archive_read_data_block(archive_.get(), &data, &size, &offset);
+        check(rc);
+        has_content_ = rc != ARCHIVE_EOF;
+        if (has_content_ && size > 0)
+            return Piece{static_cast<std::uint64_t>(offset),
+                         Bytes(static_cast<const std::byte*>(data), size)};
+    }
+    return std::nullopt;
+}
+
+} // namespace
+
+std::unique_ptr<EntryReader> make_foreign_reader(Source& in) {
+    return std::make_unique<ForeignReader>(in);
+}
+
+} // namespace zl

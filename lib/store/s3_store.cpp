@@ -1,0 +1,561 @@
+/// The ObjectStore over S3's REST API. Outside facts: the API pages of the operations named below at
+/// https://docs.aws.amazon.com/AmazonS3/latest/API/.
+#include "store/open_store.hpp"
+#include "store/s3_client.hpp"
+
+#include <algorithm>
+#include <charconv>
+
+namespace zl {
+
+namespace {
+
+constexpr std::string_view kMetaPrefix = "x-amz-meta-";
+constexpr std::uint64_t kMaxPutBytes = 5ull << 30;
+
+std::optional<std::uint64_t> to_number(std::string_view text) {
+    std::uint64_t out = 0;
+    auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
+    if (text.empty() || problem != std::errc() || end != text.data() + text.size())
+        return std::nullopt;
+    return out;
+}
+
+/// `bytes 5-9/20`, or `bytes */20` of a 416.
+struct ContentRange {
+    std::uint64_t first = 0, last = 0, total = 0;
+};
+std::optional<ContentRange> parse_content_range(std::string_view text) {
+    if (!text.starts_with("bytes "))
+        return std::nullopt;
+    text.remove_prefix(6);
+    std::size_t slash = text.find('/');
+    if (slash == std::string_view::npos)
+        return std::nullopt;
+    std::string_view span = text.substr(0, slash);
+    auto total = to_number(text.substr(slash + 1));
+    if (!total)
+        return std::nullopt;
+    if (span == "*")
+        return ContentRange{0, 0, *total};
+    std::size_t dash = span.find('-');
+    if (dash == std::string_view::npos)
+        return std::nullopt;
+    auto first = to_number(span.substr(0, dash)), last = to_number(span.substr(dash + 1));
+    if (!first || !last || *first > *last || *last >= *total)
+        return std::nullopt;
+    return ContentRange{*first, *last, *total};
+}
+
+std::string quoted(const std::string& etag) { return '"' + etag + '"'; }
+
+/// All but the size, which depends on the status.
+ObjectInfo info_from(const std::string& key, const HttpResponse& response) {
+    ObjectInfo info;
+    info.key = key;
+    if (const std::string* etag = response.header("etag"))
+        info.etag = strip_etag(*etag);
+    if (const std::string* text = response.header("last-modified"))
+        info.last_modified = parse_http_date(*text).value_or(TimePoint{});
+    for (const auto& [name, value] : response.headers)
+        if (name.starts_with(kMetaPrefix))
+            info.meta[name.substr(kMetaPrefix.size())] = value;
+    return info;
+}
+
+/// Size of the whole object from a 200 or a 206.
+std::optional<std::uint64_t> object_size(const HttpResponse& response) {
+    const std::string* range = response.header("content-range");
+    if (response.status == 206 || response.status == 416) {
+        auto parsed = range ? parse_content_range(*range) : std::nullopt;
+        return parsed ? std::optional(parsed->total) : std::nullopt;
+    }
+    const std::string* length = response.header("content-length");
+    return length ? to_number(*length) : std::nullopt;
+}
+
+bool is_missing_key(const S3Reply& reply) {
+    return reply.http.transport == Transport::ok && reply.http.status == 404 &&
+           reply.code() != "NoSuchBucket";
+}
+
+/// One download: what is wanted, what has arrived, and whether replies fit to that.
+class Download {
+public:
+    Download(std::string what, const std::string& key, Sink& sink, const GetOptions& options)
+        : what_(std::move(what)), key_(key), sink_(sink), options_(options),
+          counter_([this](Bytes data) { take(data); }) {
+        etag_ = options.if_match;
+        if (options.range)
+            end_ = options.range->offset + options.range->length;
+    }
+
+    HeaderList headers() const {
+        HeaderList out;
+        if (options_.range)
+            out.emplace_back("range", "bytes=" + std::to_string(position()) + '-' +
+                                          std::to_string(*end_ - 1));
+        else if (received_)
+            out.emplace_back("range", "bytes=" + std::to_string(received_) + '-');
+        if (!etag_.empty())
+            out.emplace_back("if-match", quoted(etag_));
+        return out;
+    }
+
+    /// Called with each good head before its body. Throws data if the reply is not what was asked.
+    Sink* accept(const HttpResponse& head) {
+        auto total = object_size(head);
+        if (!total)
+            throw bad("reply without a valid length");
+        const std::string* range = head.header("content-range");
+        auto parsed = range && head.status == 206 ? parse_content_range(*range) : std::nullopt;
+        std::uint64_t first = parsed ? parsed->first : 0;
+        std::uint64_t last = parsed ? parsed->last + 1 : *total;
+        if (first != position())
+            throw bad("reply starts at byte " + std::to_string(first) + ", expected " +
+                      std::to_string(position()));
+        if (info_ && info_->size != *total)
+            throw bad("size " + std::to_string(*total) + ", was " + std::to_string(info_->size));
+        if (options_.range && *total < *end_)
+            throw bad("object has " + std::to_string(*total) + " bytes, wanted up to " +
+                      std::to_string(*end_));
+        if (!options_.range)
+            end_ = *total;
+        if (last != *end_)
+            throw bad("reply ends at byte " + std::to_string(last) + ", expected " +
+                      std::to_string(*end_));
+        if (!info_) {
+            info_ = info_from(key_, head);
+            info_->size = *total;
+            etag_ = info_->etag;
+        }
+        return &counter_;
+    }
+
+    bool complete() const { return info_ && position() == *end_; }
+    bool begun() const { return received_ > 0; }
+    std::uint64_t received() const { return received_; }
+    const ObjectInfo& info() const { return *info_; }
+
+private:
+    std::uint64_t position() const {
+        return (options_.range ? options_.range->offset : 0) + received_;
+    }
+    Error bad(const std::string& why) const {
+        return Error(ErrorKind::data, what_ + ": " + why);
+    }
+    void take(Bytes data) {
+        if (position() + data.size() > *end_)
+            throw bad("more bytes than announced");
+        sink_.write(data);
+        received_ += data.size();
+        if (options_.on_bytes)
+            options_.on_bytes(static_cast<std::int64_t>(data.size()));
+    }
+
+    std::string what_;
+    const std::string& key_;
+    Sink& sink_;
+    const GetOptions& options_;
+    FunctionSink counter_;
+    std::string etag_;
+    std::optional<std::uint64_t> end_; ///< first byte not wanted, once known
+    std::uint64_t received_ = 0;
+    std::optional<ObjectInfo> info_;
+};
+
+class S3Store final : public ObjectStore {
+public:
+    S3Store(const StoreUrl& url, const StoreOptions& options, Log& log)
+        : url_(url), options_(options), config_(AwsConfig::load(options.environment)),
+          settings_(resolve_s3_settings(url, options.environment, config_)),
+          http_(http_options(options)),
+          credentials_({options.environment, config_, url.profile, settings_.region, http_, log,
+                        options.stop}),
+          client_(settings_, options, http_, credentials_, log) {}
+
+    std::string identity() const override;
+    std::string describe(const std::string& key) const override;
+    std::optional<ObjectInfo> head(const std::string& key) override;
+    std::optional<ObjectInfo> get(const std::string& key, Sink& sink,
+                                  const GetOptions& options) override;
+    std::string put(const std::string& key, const Body& body, const PutOptions& options) override;
+    void remove(const std::string& key) override;
+    void list(const std::string& prefix, const ListOptions& options,
+              const std::function<bool(const ObjectInfo&)>& visit) override;
+    std::string create_upload(const std::string& key, const PutOptions& options) override;
+    std::string upload_part(const std::string& key, const std::string& upload_id, int number,
+                            const Body& body,
+                            const std::function<void(std::int64_t)>& on_bytes) override;
+    std::string upload_part_copy(const std::string& key, const std::string& upload_id, int number,
+                                 const std::string& source_key, const std::string& source_etag,
+                                 ByteRange range) override;
+    std::vector<PartInfo> list_parts(const std::string& key,
+                                     const std::string& upload_id) override;
+    void complete_upload(const std::string& key, const std::string& upload_id,
+                         const std::vector<PartInfo>& parts) override;
+    void abort_upload(const std::string& key, const std::string& upload_id) override;
+    std::vector<UploadInfo> list_uploads(const std::string& prefix) override;
+    Millis clock_offset() const override { return client_.clock_offset(); }
+    bool uniform_parts() const override { return url_.uniform_parts; }
+    bool conditional_allowed() const override { return url_.conditional; }
+
+private:
+    static HttpClient::Options http_options(const StoreOptions& options);
+    std::string full_key(const std::string& key) const {
+        return url_.root.empty() ? key : url_.root + '/' + key;
+    }
+    S3Request request(std::string verb, std::string method, const std::string& key) const;
+    void add_write_headers(S3Request& request, const PutOptions& options) const;
+    void check_part(int number, const std::string& what) const;
+    /// The object's head by GET, where HEAD's reply, which has no body, leaves the reason open.
+    std::optional<ObjectInfo> explain_head(const std::string& key);
+    bool skip_root(std::string& key) const;
+
+    const StoreUrl url_;
+    const StoreOptions options_;
+    const AwsConfig config_;
+    const S3Settings settings_;
+    HttpClient http_;
+    CredentialCache credentials_;
+    S3Client client_;
+    std::atomic<bool> bucket_seen_{false};
+};
+
+HttpClient::Options S3Store::http_options(const StoreOptions& options) {
+    HttpClient::Options out;
+    out.connect_timeout = options.connect_timeout;
+    out.bwlimit = options.bwlimit;
+    out.connections = options.connections;
+    out.stop = options.stop;
+    if (options.timeout.count() > 0)
+        out.deadline = std::chrono::steady_clock::now() + options.timeout;
+    for (const char* name : {"AWS_CA_BUNDLE", "SSL_CERT_FILE"})
+        if (out.ca_file.empty())
+            out.ca_file = options.environment(name).value_or("");
+    return out;
+}
+
+std::string S3Store::identity() const {
+    std::string place = "https://s3.amazonaws.com";
+    if (settings_.endpoint)
+        place = settings_.endpoint->url() + settings_.endpoint->path;
+    return "s3://" + url_.bucket + (url_.root.empty() ? "" : '/' + url_.root) + " at " + place;
+}
+
+std::string S3Store::describe(const std::string& key) const {
+    return "s3://" + url_.bucket + '/' + full_key(key);
+}
+
+S3Request S3Store::request(std::string verb, std::string method, const std::string& key) const {
+    S3Request out;
+    out.what = std::move(verb) + ' ' + describe(key);
+    out.method = std::move(method);
+    out.key = full_key(key);
+    return out;
+}
+
+void S3Store::add_write_headers(S3Request& r, const PutOptions& options) const {
+    r.headers.emplace_back("content-type", options.content_type);
+    for (const auto& [name, value] : options.meta)
+        r.headers.emplace_back(std::string(kMetaPrefix) + name, value);
+    if (!url_.sse.empty())
+        r.headers.emplace_back("x-amz-server-side-encryption", url_.sse);
+    if (!url_.sse_kms_key_id.empty())
+        r.headers.emplace_back("x-amz-server-side-encryption-aws-kms-key-id", url_.sse_kms_key_id);
+    if (!url_.storage_class.empty())
+        r.headers.emplace_back("x-amz-storage-class", url_.storage_class);
+}
+
+std::optional<ObjectInfo> S3Store::head(const std::string& key) {
+    S3Request r = request("head", "HEAD", key);
+    S3Reply reply = client_.send(r);
+    if (!reply.ok()) {
+        // 404: the key or the bucket? 400, 403, 301: which error?
+        bool http = reply.http.transport == Transport::ok && reply.http.status < 500;
+        if (http && !(is_missing_key(reply) && bucket_seen_))
+            return explain_head(key);
+        if (is_missing_key(reply))
+            return std::nullopt;
+        throw client_.failure(reply, r);
+    }
+    bucket_seen_ = true;
+    ObjectInfo info = info_from(key, reply.http);
+    auto size = object_size(reply.http);
+    if (!size)
+        throw Error(ErrorKind::data, r.what + ": reply without a valid length");
+    info.size = *size;
+    return info;
+}
+
+std::optional<ObjectInfo> S3Store::explain_head(const std::string& key) {
+    S3Request r = request("head", "GET", key);
+    r.headers.emplace_back("range", "bytes=0-0");
+    S3Reply reply = client_.send(r);
+    if (is_missing_key(reply)) {
+        bucket_seen_ = true;
+        return std::nullopt;
+    }
+    // An object of 0 bytes has no byte 0.
+    bool empty = reply.http.transport == Transport::ok && reply.http.status == 416;
+    if (!reply.ok() && !empty)
+        throw client_.failure(reply, r);
+    bucket_seen_ = true;
+    ObjectInfo info = info_from(key, reply.http);
+    info.size = empty ? 0 : object_size(reply.http).value_or(0);
+    return info;
+}
+
+std::optional<ObjectInfo> S3Store::get(const std::string& key, Sink& sink,
+                                       const GetOptions& options) {
+    S3Request r = request("get", "GET", key);
+    if (options.range && options.range->length == 0) {
+        auto info = head(key);
+        if (info && !options.if_match.empty() && info->etag != options.if_match)
+            throw Error(ErrorKind::conflict, r.what + ": the object changed");
+        if (info && options.range->offset > info->size)
+            throw Error(ErrorKind::data, r.what + ": object has " + std::to_string(info->size) +
+                                             " bytes, wanted byte " +
+                                             std::to_string(options.range->offset));
+        return info;
+    }
+    Download download(r.what, key, sink, options);
+    r.choose_sink = [&](const HttpResponse& head) { return download.accept(head); };
+    const std::string nothing = hash_body(nullptr, options_.stop);
+    constexpr std::uint64_t kProgress = 64 << 10; // less is a server that drips
+    S3Retry retry(client_, r);
+    for (;;) {
+        std::uint64_t before = download.received();
+        r.headers = download.headers();
+        S3Reply reply = client_.attempt(r, nothing);
+        if (download.complete())
+            break;
+        if (reply.ok()) // ended well, but too early: no Content-Length to notice it by
+            reply.http.transport = Transport::broken,
+            reply.http.transport_error = "the reply ended before its last byte";
+        if (download.received() - before >= kProgress)
+            retry.progress();
+        if (retry.again(reply))
+            continue;
+        if (is_missing_key(reply) && !download.begun())
+            return std::nullopt;
+        if (is_missing_key(reply) || reply.http.status == 412)
+            throw Error(ErrorKind::conflict,
+                        r.what + (download.begun() ? ": the object changed while it was read"
+                                                   : ": the object changed"));
+        if (reply.http.status == 416)
+            throw Error(ErrorKind::data, r.what + ": wanted bytes beyond the end of the object");
+        throw client_.failure(reply, r);
+    }
+    bucket_seen_ = true;
+    return download.info();
+}
+
+std::string S3Store::put(const std::string& key, const Body& body, const PutOptions& options) {
+    S3Request r = request("put", "PUT", key);
+    if (body.size() > kMaxPutBytes)
+        throw Error(ErrorKind::internal, r.what + ": " + std::to_string(body.size()) +
+                                             " bytes in one request, at most 5 GiB");
+    add_write_headers(r, options);
+    if (options.if_none_match)
+        r.headers.emplace_back("if-none-match", "*");
+    r.body = &body;
+    r.on_sent = options.on_bytes;
+    return info_from(key, client_.expect_ok(r).http).etag;
+}
+
+void S3Store::remove(const std::string& key) {
+    S3Request r = request("delete", "DELETE", key);
+    S3Reply reply = client_.send(r);
+    if (!reply.ok() && !is_missing_key(reply))
+        throw client_.failure(reply, r);
+}
+
+/// Keys of the bucket below our root, without it. False: not ours.
+bool S3Store::skip_root(std::string& key) const {
+    if (url_.root.empty())
+        return true;
+    if (!key.starts_with(url_.root + '/'))
+        return false;
+    key.erase(0, url_.root.size() + 1);
+    return true;
+}
+
+void S3Store::list(const std::string& prefix, const ListOptions& options,
+                   const std::function<bool(const ObjectInfo&)>& visit) {
+    S3Request r = request("list", "GET", prefix);
+    r.key.clear();
+    QueryParams query = {
+        {"list-type", "2"}, {"encoding-type", "url"}, {"prefix", full_key(prefix)}};
+    if (options.delimiter)
+        query.emplace_back("delimiter", "/");
+    if (!options.start_after.empty())
+        query.emplace_back("start-after", full_key(options.start_after));
+    if (options_.page_size > 0)
+        query.emplace_back("max-keys", std::to_string(options_.page_size));
+    for (std::string token;;) {
+        r.query = query;
+        if (!token.empty())
+            r.query.emplace_back("continuation-token", token);
+        ListPage page = parse_list_objects(client_.expect_ok(r).http.body);
+        bucket_seen_ = true;
+        for (ObjectInfo& info : page.objects)
+            if (skip_root(info.key) && !visit(info))
+                return;
+        if (page.next_token.empty())
+            return;
+        if (page.next_token == token)
+            throw Error(ErrorKind::data, r.what + ": the listing does not advance");
+        token = page.next_token;
+    }
+}
+
+std::string S3Store::create_upload(const std::string& key, const PutOptions& options) {
+    S3Request r = request("create upload of", "POST", key);
+    r.query = {{"uploads", ""}};
+    add_write_headers(r, options);
+    MemoryBody nothing("");
+    r.body = &nothing;
+    return parse_create_upload(client_.expect_ok(r).http.body);
+}
+
+void S3Store::check_part(int number, const std::string& what) const {
+    if (number < 1 || number > 10000)
+        throw Error(ErrorKind::internal, what + ": expected 1 to 10000");
+}
+
+std::string S3Store::upload_part(const std::string& key, const std::string& upload_id, int number,
+                                 const Body& body,
+                                 const std::function<void(std::int64_t)>& on_bytes) {
+    S3Request r = request("part " + std::to_string(number) + " of", "PUT", key);
+    check_part(number, r.what);
+    r.query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_id}};
+    r.of_upload = true;
+    r.body = &body;
+    r.on_sent = on_bytes;
+    S3Reply reply = client_.expect_ok(r);
+    std::string etag = info_from(key, reply.http).etag;
+    if (etag.empty())
+        throw Error(ErrorKind::data, r.what + ": reply without ETag");
+    return etag;
+}
+
+std::string S3Store::upload_part_copy(const std::string& key, const std::string& upload_id,
+                                      int number, const std::string& source_key,
+                                      const std::string& source_etag, ByteRange range) {
+    S3Request r = request("copy part " + std::to_string(number) + " of", "PUT", key);
+    check_part(number, r.what);
+    if (range.length == 0)
+        throw Error(ErrorKind::internal, r.what + ": empty range");
+    r.query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_id}};
+    r.headers = {{"x-amz-copy-source",
+                  uri_encode('/' + url_.bucket + '/' + full_key(source_key), true)},
+                 {"x-amz-copy-source-range",
+                  "bytes=" + std::to_string(range.offset) + '-' +
+                      std::to_string(range.offset + range.length - 1)}};
+    if (!source_etag.empty())
+        r.headers.emplace_back("x-amz-copy-source-if-match", quoted(source_etag));
+    MemoryBody nothing("");
+    r.body = &nothing;
+    r.error_in_200 = true;
+    return parse_copy_part(client_.expect_ok(r).http.body);
+}
+
+std::vector<PartInfo> S3Store::list_parts(const std::string& key, const std::string& upload_id) {
+    S3Request r = request("list parts of", "GET", key);
+    r.of_upload = true;
+    std::vector<PartInfo> out;
+    for (int marker = 0;;) {
+        r.query = {{"uploadId", upload_id}};
+        if (marker)
+            r.query.emplace_back("part-number-marker", std::to_string(marker));
+        if (options_.page_size > 0)
+            r.query.emplace_back("max-parts", std::to_string(options_.page_size));
+        PartsPage page = parse_list_parts(client_.expect_ok(r).http.body);
+        out.insert(out.end(), page.parts.begin(), page.parts.end());
+        if (!page.next_marker)
+            return out;
+        if (page.next_marker <= marker)
+            throw Error(ErrorKind::data, r.what + ": the listing does not advance");
+        marker = page.next_marker;
+    }
+}
+
+void S3Store::complete_upload(const std::string& key, const std::string& upload_id,
+                              const std::vector<PartInfo>& parts) {
+    S3Request r = request("complete upload of", "POST", key);
+    r.query = {{"uploadId", upload_id}};
+    r.of_upload = true;
+    r.headers = {{"content-type", "application/xml"}};
+    MemoryBody list(format_complete_upload(parts));
+    r.body = &list;
+    r.repeatable = false;
+    r.error_in_200 = true;
+    // The store joins the parts before it replies, and sends blanks meanwhile, or nothing at all.
+    r.stall_time = std::chrono::minutes(10);
+    S3Reply reply = client_.expect_ok(r);
+    try {
+        parse_complete_upload(reply.http.body);
+    } catch (const Error& e) {
+        // A reply that was cut says nothing about the object: the caller has to look.
+        throw Error(ErrorKind::transient, r.what + ": " + e.message());
+    }
+}
+
+void S3Store::abort_upload(const std::string& key, const std::string& upload_id) {
+    S3Request r = request("abort upload of", "DELETE", key);
+    r.query = {{"uploadId", upload_id}};
+    // A part that was under way can be stored after the abort: look until none is left.
+    constexpr int kRounds = 5;
+    for (int round = 0; round < kRounds; ++round) {
+        S3Reply reply = client_.send(r);
+        if (!reply.ok() && !is_missing_key(reply))
+            throw client_.failure(reply, r);
+        try {
+            if (list_parts(key, upload_id).empty())
+                return;
+        } catch (const Error& e) {
+            if (e.kind() == ErrorKind::gone)
+                return;
+            throw;
+        }
+    }
+    throw Error(ErrorKind::transient, r.what + ": parts are still listed after " +
+                                          std::to_string(kRounds) + " aborts");
+}
+
+std::vector<UploadInfo> S3Store::list_uploads(const std::string& prefix) {
+    S3Request r = request("list uploads of", "GET", prefix);
+    r.key.clear();
+    std::vector<UploadInfo> out;
+    std::string key_marker, id_marker;
+    for (;;) {
+        // No encoding-type: Ceph 16 then encodes the keys without saying so.
+        r.query = {{"uploads", ""}, {"prefix", full_key(prefix)}};
+        if (!key_marker.empty())
+            r.query.emplace_back("key-marker", key_marker);
+        if (!id_marker.empty())
+            r.query.emplace_back("upload-id-marker", id_marker);
+        if (options_.page_size > 0)
+            r.query.emplace_back("max-uploads", std::to_string(options_.page_size));
+        UploadsPage page = parse_list_uploads(client_.expect_ok(r).http.body);
+        for (UploadInfo& upload : page.uploads)
+            if (skip_root(upload.key))
+                out.push_back(std::move(upload));
+        if (!page.truncated)
+            return out;
+        if (page.next_key_marker == key_marker && page.next_upload_id_marker == id_marker)
+            throw Error(ErrorKind::data, r.what + ": the listing does not advance");
+        key_marker = page.next_key_marker;
+        id_marker = page.next_upload_id_marker;
+    }
+}
+
+} // namespace
+
+std::unique_ptr<ObjectStore> open_s3_store(const StoreUrl& url, const StoreOptions& options,
+                                           Log& log) {
+    return std::make_unique<S3Store>(url, options, log);
+}
+
+} // namespace zl

@@ -1,0 +1,131 @@
+#include "transfer/part_upload.hpp"
+
+#include "base/crash_point.hpp"
+#include "base/error.hpp"
+#include "stream/hash.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <thread>
+
+namespace zl {
+
+std::uint64_t part_size_for(std::uint64_t wanted, std::uint64_t total) {
+    constexpr std::uint64_t kMiB = 1 << 20;
+    std::uint64_t least = (total + kMaxParts - 1) / kMaxParts;
+    if (least > kMaxPartSize)
+        throw Error(ErrorKind::data, "layer of " + format_size(total) +
+                                         " is more than 10000 parts of 5 GiB can hold");
+    if (least > wanted)
+        wanted = (least + kMiB - 1) / kMiB * kMiB;
+    return wanted;
+}
+
+int PartUpload::count() const {
+    return static_cast<int>((row.blob_size + row.part_size - 1) / row.part_size);
+}
+std::uint64_t PartUpload::offset(int number) const {
+    return static_cast<std::uint64_t>(number - 1) * row.part_size;
+}
+std::uint64_t PartUpload::size(int number) const {
+    return std::min(row.part_size, row.blob_size - offset(number));
+}
+
+std::string PartUpload::md5_of(int number) const {
+    FileBody body(spool_fd, offset(number), size(number), row.spool);
+    Hasher hash(Hasher::Algorithm::md5);
+    std::vector<std::byte> buffer(1 << 20);
+    for (std::uint64_t at = 0; at < body.size();) {
+        auto n = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), body.size() - at));
+        body.read(at, std::span(buffer.data(), n));
+        hash.update(Bytes(buffer.data(), n));
+        at += n;
+    }
+    return hash.finish_hex();
+}
+
+std::vector<PartInfo> PartUpload::stored_parts() {
+    std::vector<PartInfo> parts(static_cast<std::size_t>(count()));
+    auto recorded = db.parts(row.id);
+    for (const PartInfo& p : store.list_parts(key, row.upload_id)) {
+        if (p.number < 1 || p.number > count() || p.size != size(p.number))
+            continue;
+        auto ours = recorded.find(p.number);
+        bool known = ours != recorded.end() && ours->second.etag == p.etag && !p.etag.empty();
+        // The reply was lost, or the process died before it was recorded: the bytes decide.
+        if (known || p.etag == md5_of(p.number))
+            parts[static_cast<std::size_t>(p.number) - 1] = p;
+    }
+    return parts;
+}
+
+void PartUpload::send(std::vector<PartInfo>& parts) {
+    std::atomic<std::size_t> next = 0;
+    std::mutex mutex;
+    std::exception_ptr error;
+    std::atomic<bool> failed = false;
+    std::uint64_t done = 0;
+    for (const PartInfo& p : parts)
+        done += p.number != 0;
+
+    auto work = [&]() noexcept {
+        try {
+            for (;;) {
+                std::size_t i = next++;
+                if (i >= parts.size() || failed)
+                    return;
+                if (parts[i].number)
+                    continue;
+                if (stop.stop_requested())
+                    throw Interrupted();
+                int number = static_cast<int>(i) + 1;
+                FileBody body(spool_fd, offset(number), size(number), row.spool);
+                std::string etag =
+                    store.upload_part(key, row.upload_id, number, body,
+                                      [this](std::int64_t n) { progress.advance(n); });
+                crash_point("push.part-unrecorded");
+                std::lock_guard lock(mutex);
+                // I4: a part is recorded when its reply was seen, never before.
+                db.record_part(row.id, {number, body.size(), etag});
+                parts[i] = {number, body.size(), etag, {}};
+                bytes_sent += body.size();
+                progress.items(++done, parts.size());
+                crash_point("push.part");
+            }
+        } catch (...) {
+            std::lock_guard lock(mutex);
+            if (!error)
+                error = std::current_exception();
+            failed = true;
+        }
+    };
+    std::vector<std::thread> pool;
+    for (int i = 0; i < std::min(jobs, count()); ++i)
+        pool.emplace_back(work);
+    for (std::thread& t : pool)
+        t.join();
+    if (error)
+        std::rethrow_exception(error);
+}
+
+std::vector<PartInfo> PartUpload::run() {
+    std::vector<PartInfo> parts = stored_parts();
+    std::uint64_t there = 0;
+    std::size_t number_there = 0;
+    for (const PartInfo& p : parts) {
+        there += p.size;
+        number_there += p.number != 0;
+    }
+    progress.begin("uploading", row.blob_size);
+    progress.advance(static_cast<std::int64_t>(there));
+    progress.items(number_there, parts.size());
+    if (number_there)
+        log.info("resuming upload: " + std::to_string(number_there) + " of " +
+                 std::to_string(parts.size()) + " parts (" + format_size(there) + " of " +
+                 format_size(row.blob_size) + ") are already stored");
+    send(parts);
+    return parts;
+}
+
+} // namespace zl

@@ -1,0 +1,92 @@
+/// One push from its spool to its name in the store: the state machine of zl-push.
+///
+///   state       durable by then                        a kill -9 here leaves
+///   spooling    row; some bytes of the spool           nobody's data: the next run deletes it (the
+///                                                      producer did not end well, or we saw no end)
+///   spooled     the whole spool (fdatasync), digest,   the next run uploads it; no input needed
+///               the time of the ref
+///   creating    the intent to create an upload         an upload whose id we do not know: those begun
+///                                                      in our window become suspects, never adopted
+///   uploading   upload id, part size; a row per part   parts: listed and compared, at most `jobs` of
+///               whose reply we saw                     them sent again
+///   completing  the intent to complete (or, without    the object is looked at: right -> stored, else
+///               an upload id, to PUT)                  completed again / sent again
+///   stored      the object is there and right          meta.json is written (again)
+///   described   meta.json                              the ref is written (again: same key, same text)
+///   named       the ref                                the row is deleted, then the spool
+///   done        nothing (row and spool are gone)
+///
+/// Each arrow is a transaction before the request it announces (I3). Every step may be repeated.
+#pragma once
+
+#include "base/file.hpp"
+#include "base/report.hpp"
+#include "state/state_db.hpp"
+#include "store/object_store.hpp"
+#include "transfer/part_upload.hpp"
+
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace zl {
+
+struct PushOutcome {
+    std::string digest;
+    std::string kind;
+    std::string key;
+    std::string name;
+    std::uint64_t size_bytes = 0;
+    std::uint64_t compressed_size_bytes = 0; ///< of the stored object
+    std::uint64_t bytes_sent = 0;            ///< of the layer itself
+    bool already_stored = false;
+    bool resumed = false;
+    bool incomplete = false;
+};
+
+class PushJob {
+public:
+    /// @p row is past `spooling`; the caller holds the lock of its spool.
+    PushJob(ObjectStore& store, StateDb& db, PushRow row, int jobs, Log& log, Progress& progress,
+            std::stop_token stop);
+    /// From the row's state to done. Throws with the row as far as it came; run again to continue.
+    PushOutcome run();
+
+private:
+    void step();
+    void enter(const char* state);
+    std::string key() const;
+    std::string meta_key() const;
+    PutOptions put_options() const;
+
+    bool already_stored();
+    bool object_is_ours(const std::optional<ObjectInfo>& object) const;
+    bool object_is_right();
+    void start_over(const std::string& reason);
+
+    void choose_way();
+    void put_whole();
+    void create();
+    void recover_creating();
+    void upload();
+    void complete();
+    PartUpload part_upload();
+    void describe();
+    void name();
+    void clean_up();
+
+    ObjectStore& store_;
+    StateDb& db_;
+    PushRow row_;
+    int jobs_;
+    Log& log_;
+    Progress& progress_;
+    std::stop_token stop_;
+    UniqueFd spool_;
+    PushOutcome outcome_;
+    std::vector<PartInfo> parts_; ///< of the upload, once this run knows them
+    bool looked_ = false;         ///< this run looked whether the object is already there
+    int starts_ = 0;
+};
+
+} // namespace zl

@@ -1,0 +1,261 @@
+#include "transfer/pusher.hpp"
+
+#include "base/crash_point.hpp"
+#include "base/error.hpp"
+#include "base/handle.hpp"
+#include "transfer/layer_keys.hpp"
+#include "transfer/refs.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+namespace zl {
+
+namespace {
+
+constexpr auto kSuspectAge = std::chrono::hours(24);
+constexpr const char* kSpoolSuffix = ".spool";
+constexpr const char* kLockSuffix = ".lock";
+
+std::string saved_hint(const PushRow& row) {
+    return "the input is saved (" + row.spool +
+           "); when the cause is gone, run the same command again or zl-push --resume";
+}
+
+} // namespace
+
+Pusher::Pusher(StateDb& db, PushOptions options, OpenStore open, Log& log, Progress& progress,
+               std::stop_token stop)
+    : db_(db), options_(std::move(options)), open_(std::move(open)), log_(log),
+      progress_(progress), stop_(std::move(stop)) {
+    make_dirs(options_.spool_dir, 0700);
+    sweep_dead();
+}
+
+ObjectStore& Pusher::store(const std::string& url) {
+    auto& s = stores_[url];
+    if (!s)
+        s = open_(url);
+    return *s;
+}
+
+std::string Pusher::new_spool_path() const {
+    std::random_device rd;
+    char suffix[12];
+    std::snprintf(suffix, sizeof suffix, "%08x", static_cast<unsigned>(rd()));
+    return options_.spool_dir + "/" + format_key_time(now_wall()) + "-" + suffix + kSpoolSuffix;
+}
+
+PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&)>& after_input) {
+    ObjectStore& target = store(options_.store_url);
+    PushRow row;
+    row.store_url = options_.store_url;
+    row.store = target.identity();
+    row.prefix = options_.prefix;
+    row.name = options_.name;
+    row.kind = kind_name(options_.kind);
+    row.state = "spooling";
+    row.spool = new_spool_path();
+    row.force = options_.force;
+    row.tags = options_.tags;
+    row.part_size = options_.part_size;
+    row.created_at = format_rfc3339(now_wall());
+    // Lock, row, file: in this order a crash leaves nothing that sweep_dead() does not know.
+    auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+    if (!lock)
+        throw Error(ErrorKind::internal, "new spool " + row.spool + " is locked");
+    row.id = db_.insert_push(row);
+    Finally unlock([&] { lock->remove_and_unlock(); });
+    crash_point("push.spooling");
+    try {
+        UniqueFd fd = open_file(row.spool, O_RDWR | O_CREAT | O_EXCL, 0600);
+        SpoolResult s = spool_input(in, fd.get(), row.spool, options_.kind, progress_);
+        after_input(s);
+        row.kind = kind_name(s.kind);
+        row.digest = s.digest;
+        row.blob_sha256 = s.blob_sha256;
+        row.blob_size = s.blob_size;
+        row.size_bytes = s.size_bytes;
+        row.file_count = s.file_count;
+        row.incomplete = s.incomplete;
+        row.ref_time = format_key_time(now_wall());
+        row.state = "spooled";
+        db_.update_push(row);
+    } catch (...) {
+        ::unlink(row.spool.c_str());
+        db_.delete_push(row.id);
+        throw;
+    }
+    crash_point("push.spooled");
+    try {
+        fix_ref_time(row, target);
+    } catch (Error& e) {
+        e.with_hint(e.hint().empty() ? saved_hint(row) : e.hint() + "; " + saved_hint(row));
+        throw;
+    }
+    return run_job(row, target);
+}
+
+/// The later of now, by the store's clock, and the newest ref + 1 ms: so that this push is the newest
+/// whatever the hosts' clocks say. Once fixed it stays: a push resumed later enters as history.
+void Pusher::fix_ref_time(PushRow& row, ObjectStore& target) {
+    if (row.name.empty())
+        return;
+    auto refs = list_refs(target, row.prefix, row.name);
+    TimePoint time = now_wall() + target.clock_offset();
+    if (!refs.empty() && refs.back().time >= time)
+        time = refs.back().time + Millis(1);
+    row.ref_time = format_key_time(time);
+    db_.update_push(row);
+}
+
+PushOutcome Pusher::run_job(PushRow row, ObjectStore& target) {
+    try {
+        PushOutcome o = PushJob(target, db_, row, options_.jobs, log_, progress_, stop_).run();
+        sweep_suspects(target);
+        return o;
+    } catch (Error& e) {
+        e.with_hint(e.hint().empty() ? saved_hint(row) : e.hint() + "; " + saved_hint(row));
+        throw;
+    }
+}
+
+void Pusher::finish_pending() {
+    ObjectStore& target = store(options_.store_url);
+    for (const PushRow& row : db_.pushes()) {
+        if (row.store != target.identity() || row.prefix != options_.prefix ||
+            row.name != options_.name || row.state == "spooling")
+            continue;
+        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        auto fresh = lock ? db_.find_push(row.id) : std::nullopt;
+        if (!lock)
+            continue;
+        Finally unlock([&] { lock->remove_and_unlock(); });
+        if (!fresh)
+            continue;
+        try {
+            run_job(*fresh, target);
+        } catch (const Error& e) {
+            log_.warn("earlier push sha256:" + row.digest + " is still pending: " + e.what());
+        }
+    }
+}
+
+void Pusher::resume_all(const std::function<void(const PushOutcome&)>& report) {
+    std::optional<Error> last;
+    for (const PushRow& row : db_.pushes()) {
+        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        if (!lock) {
+            log_.warn("push sha256:" + row.digest + ": another process works on it");
+            continue;
+        }
+        Finally unlock([&] { lock->remove_and_unlock(); });
+        auto fresh = db_.find_push(row.id);
+        if (!fresh || fresh->state == "spooling")
+            continue;
+        try {
+            ObjectStore& target = store(fresh->store_url);
+            if (target.identity() != fresh->store)
+                throw Error(ErrorKind::config,
+                            "was begun to " + fresh->store + ", " + fresh->store_url +
+                                " now means " + target.identity(),
+                            "set AWS_ENDPOINT_URL_S3 or the profile as it was then");
+            report(run_job(*fresh, target));
+        } catch (Error& e) {
+            e.add_context("push sha256:" + row.digest);
+            if (last)
+                log_.write(LogLevel::error, last->what());
+            last = e;
+        }
+    }
+    if (last)
+        throw *last;
+}
+
+std::vector<Pusher::Pending> Pusher::list() {
+    std::vector<Pending> out;
+    for (PushRow& row : db_.pushes()) {
+        Pending p;
+        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        p.busy = !lock;
+        if (lock)
+            lock->remove_and_unlock();
+        for (const auto& [number, part] : db_.parts(row.id))
+            p.parts_bytes += part.size;
+        p.row = std::move(row);
+        out.push_back(std::move(p));
+    }
+    return out;
+}
+
+/// Rows whose process died while it read its input, and files without a row.
+void Pusher::sweep_dead() {
+    for (const PushRow& row : db_.pushes()) {
+        bool lost = row.state != "spooling" && !path_exists(row.spool);
+        if (row.state != "spooling" && !lost)
+            continue;
+        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        if (!lock)
+            continue;
+        Finally unlock([&] { lock->remove_and_unlock(); });
+        auto fresh = db_.find_push(row.id);
+        if (!fresh || (fresh->state != "spooling" && path_exists(row.spool)))
+            continue;
+        if (lost)
+            log_.warn("the spool " + row.spool + " of push sha256:" + row.digest +
+                      " is gone; forgetting it");
+        ::unlink(row.spool.c_str());
+        db_.delete_push(row.id);
+    }
+    auto rows = db_.pushes();
+    for (const auto& file : std::filesystem::directory_iterator(options_.spool_dir)) {
+        std::string path = file.path().string();
+        if (!path.ends_with(std::string(kSpoolSuffix) + kLockSuffix) && !path.ends_with(kSpoolSuffix))
+            continue;
+        std::string spool = path.ends_with(kLockSuffix)
+                                ? path.substr(0, path.size() - std::string(kLockSuffix).size())
+                                : path;
+        bool known = std::any_of(rows.begin(), rows.end(),
+                                 [&](const PushRow& r) { return r.spool == spool; });
+        // Done but for the last unlink, or died between lock and row. A younger row than our list
+        // has its lock held by its process.
+        auto lock = known ? std::nullopt : FileLock::try_lock(spool + kLockSuffix);
+        if (!lock)
+            continue;
+        bool still_unknown = true;
+        for (const PushRow& r : db_.pushes())
+            still_unknown = still_unknown && r.spool != spool;
+        if (still_unknown)
+            ::unlink(spool.c_str());
+        lock->remove_and_unlock();
+    }
+}
+
+/// Uploads that may be ours: aborted once nothing was added to them for a day.
+void Pusher::sweep_suspects(ObjectStore& target) {
+    auto suspects = db_.suspects(target.identity());
+    for (const SuspectRow& s : suspects) {
+        auto uploads = target.list_uploads(s.key);
+        auto found = std::find_if(uploads.begin(), uploads.end(), [&](const UploadInfo& u) {
+            return u.key == s.key && u.upload_id == s.upload_id;
+        });
+        if (found == uploads.end()) {
+            db_.delete_suspect(s);
+            continue;
+        }
+        TimePoint newest = found->initiated;
+        for (const PartInfo& p : target.list_parts(s.key, s.upload_id))
+            newest = std::max(newest, p.last_modified);
+        if (now_wall() + target.clock_offset() - newest < kSuspectAge)
+            continue;
+        target.abort_upload(s.key, s.upload_id);
+        db_.delete_suspect(s);
+    }
+}
+
+} // namespace zl

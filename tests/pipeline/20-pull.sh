@@ -1,0 +1,65 @@
+#!/bin/bash
+# Goal: every form of REF; -o that continues; --path and --have.
+. "$(dirname "$0")/../support/lib.sh"
+
+mktree --only files "$T/tree"
+mktree --only small "$T/tree2"
+zl-pack "$T/tree" >"$T/l1"
+zl-pack "$T/tree2" >"$T/l2"
+d1=$(zl-push --name web <"$T/l1")
+sleep 0.01
+between=$(date -u +%Y-%m-%dT%H:%M:%S.%3NZ)
+sleep 0.01
+d2=$(zl-push --name web <"$T/l2")
+zl-push --name web/1 <"$T/l1" >/dev/null
+d1=${d1#sha256:} d2=${d2#sha256:}
+
+say "REF"
+gives() { zl-pull "$1" | cmp - "$2" || fail "REF $1"; }
+gives web "$T/l2"
+gives web/1 "$T/l1"
+gives latest "$T/l1"
+gives "$d1" "$T/l1"
+gives "sha256:$d1" "$T/l1"
+gives "${d1^^}" "$T/l1"
+gives "${d1:0:8}" "$T/l1"
+gives "${d2:0:20}" "$T/l2"
+gives "web@$between" "$T/l1"
+gives "web@2099-01-01T00:00:00Z" "$T/l2"
+expect_exit 66 zl-pull web@2001-01-01T00:00:00Z
+expect_exit 66 zl-pull we
+expect_exit 66 zl-pull web/
+expect_exit 64 zl-pull web@yesterday
+zl-push --name other/x <"$T/l2" >/dev/null
+gives web/1 "$T/l1"
+
+say "-o: whole, then a second run replaces or keeps it; broken off, continued"
+zl-pull -o "$T/o" web/1
+cmp "$T/o" "$T/l1"
+[ -z "$(find "$T" -maxdepth 1 -name '.o.*')" ]
+rm "$T/o"
+timeout -s KILL 0.03 zl-pull --bwlimit 20MiB --part-size 1MiB -o "$T/o" web/1 || true
+[ ! -e "$T/o" ] || cmp "$T/o" "$T/l1"
+zl-pull -o "$T/o" web/1
+cmp "$T/o" "$T/l1"
+
+say "--path: a small valid layer stream of just that"
+zl-pull --path sub web/1 >"$T/p"
+zstd -dcq "$T/p" | tar -t >"$T/names"
+expect_grep 'sub/hl_c' "$T/names"
+expect_no_grep 'noise|text' "$T/names"
+python3 "$support/layerfmt.py" check "$T/p"
+zl-unpack -C "$T/path" <"$T/p"
+[ "$(cat "$T/path/sub/hl_c")" = link ] # its data lies under another name in the layer
+zl-pull --path sp_odd --path dir/file07 web/1 | zl-unpack -C "$T/path2"
+cmp "$T/path2/sp_odd" "$T/tree/sp_odd"
+cmp "$T/path2/dir/file07" "$T/tree/dir/file07"
+expect_exit 66 zl-pull --path no/such web/1
+expect_empty "$OUT"
+
+say "--have"
+cp -a "$T/tree" "$T/tree3"
+echo changed >"$T/tree3/text"
+zl-pack "$T/tree3" >"$T/l3"
+zl-push --name web <"$T/l3" >/dev/null
+zl-pull --have "$d1" web | cmp - "$T/l3"

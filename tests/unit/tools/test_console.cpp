@@ -1,0 +1,180 @@
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "console.hpp"
+#include "progress.hpp"
+
+#include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+
+using namespace zl;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A console that writes into a pipe.
+class Captured {
+public:
+    Captured() {
+        std::array<int, 2> fds{};
+        REQUIRE(::pipe2(fds.data(), O_CLOEXEC | O_NONBLOCK) == 0);
+        read_ = UniqueFd(fds[0]);
+        write_ = UniqueFd(fds[1]);
+        console.emplace("zl-test", write_.get());
+    }
+    std::string take() {
+        std::array<char, 65536> buffer{};
+        ssize_t n = ::read(read_.get(), buffer.data(), buffer.size());
+        return n > 0 ? std::string(buffer.data(), static_cast<std::size_t>(n)) : std::string();
+    }
+    std::optional<Console> console;
+
+private:
+    UniqueFd read_, write_;
+};
+
+constexpr ProgressMeter::Clock::time_point at(Millis t) {
+    return ProgressMeter::Clock::time_point(t + 1h);
+}
+
+} // namespace
+
+TEST_SUITE("tools/console") {
+    TEST_CASE("levels: warnings by default, errors only with -q, more with -v") {
+        Captured c;
+        c.console->info("info");
+        CHECK(c.take() == "");
+        c.console->warn("careful");
+        CHECK(c.take() == "zl-test: careful\n");
+        c.console->configure(LogFormat::text, LogLevel::error);
+        c.console->warn("careful");
+        CHECK(c.take() == "");
+        c.console->failure(Error(ErrorKind::io, "broken", "mend it"), 74);
+        CHECK(c.take() == "zl-test: broken\nhint: mend it\n");
+        c.console->configure(LogFormat::text, LogLevel::debug);
+        c.console->debug("one\ntwo");
+        c.console->write(LogLevel::trace, "three");
+        CHECK(c.take() == "zl-test: one\nzl-test: two\n");
+    }
+
+    TEST_CASE("control characters of file names do not reach the terminal") {
+        Captured c;
+        c.console->warn("file \x1b[2J\x07.txt");
+        CHECK(c.take() == "zl-test: file \\x1b[2J\\x07.txt\n");
+        CHECK(printable("a\nb\x7f") == "a\\x0ab\\x7f");
+        CHECK(printable("gr\xc3\xbc\xc3\x9f") == "gr\xc3\xbc\xc3\x9f");
+    }
+
+    TEST_CASE("JSON lines") {
+        Captured c;
+        c.console->configure(LogFormat::json, LogLevel::warning);
+        c.console->warn("say \"x\" \xff\n");
+        Json line = parse_json(c.take(), "line");
+        CHECK(line["level"] == "warning");
+        CHECK(line["tool"] == "zl-test");
+        CHECK(line["ts"].get<std::string>().ends_with("Z"));
+        CHECK(line["msg"].get<std::string>().starts_with("say \"x\" "));
+        c.console->failure(Error(ErrorKind::data, "cut", "why"), 65);
+        line = parse_json(c.take(), "line");
+        CHECK(line["event"] == "failed");
+        CHECK(line["exit"] == 65);
+        CHECK(line["hint"] == "why");
+    }
+
+    TEST_CASE("a message takes the drawn line away and puts it back, without escape sequences") {
+        Captured c;
+        c.console->draw("12345");
+        CHECK(c.take() == "\r12345");
+        c.console->draw("678");
+        CHECK(c.take() == "\r678  ");
+        c.console->warn("hello");
+        CHECK(c.take() == "\r   \rzl-test: hello\n678");
+        c.console->draw("");
+        CHECK(c.take() == "\r   \r");
+        c.console->warn("hello");
+        CHECK(c.take() == "zl-test: hello\n");
+    }
+}
+
+TEST_SUITE("tools/progress") {
+    TEST_CASE("the line has bytes, percent, rate, time left and parts") {
+        ProgressMeter m;
+        CHECK_FALSE(m.started());
+        m.begin("uploading", 100 << 20, at(0ms));
+        m.advance(20 << 20);
+        m.advance(10 << 20);
+        m.advance(-(10 << 20)); // a part that is sent again
+        m.items(3, 16);
+        CHECK(m.started());
+        CHECK(m.line(at(2s)) ==
+              "uploading 20.0 MiB of 100.0 MiB, 20%, 10.0 MiB/s, ETA 8.0s, parts 3/16");
+        Json f = m.fields(at(2s));
+        CHECK(f["bytes"] == 20 << 20);
+        CHECK(f["total_bytes"] == 100 << 20);
+        CHECK(f["bytes_per_second"] == 10 << 20);
+        CHECK(f["total_items"] == 16);
+    }
+
+    TEST_CASE("unknown total, nothing done, more than announced") {
+        ProgressMeter m;
+        m.begin("packing", std::nullopt, at(0ms));
+        CHECK(m.line(at(0ms)) == "packing 0 B, 0 B/s");
+        m.items(12, 0);
+        CHECK(m.line(at(1s)) == "packing 0 B, 0 B/s, 12 files");
+        m.begin("x", 10, at(1s));
+        m.advance(20);
+        CHECK(m.line(at(2s)) == "x 20 B of 10 B, 100%, 20 B/s");
+        m.begin("x", 0, at(1s));
+        CHECK(m.line(at(2s)) == "x 0 B of 0 B, 0 B/s");
+    }
+
+    TEST_CASE("the rate is that of the last ten seconds") {
+        ProgressMeter m;
+        m.begin("x", std::nullopt, at(0s));
+        for (int s = 1; s <= 20; ++s) {
+            m.advance(1 << 20);
+            m.sample(at(std::chrono::seconds(s)));
+        }
+        CHECK(m.line(at(20s)) == "x 20.0 MiB, 1.0 MiB/s");
+        for (int s = 21; s <= 40; ++s)
+            m.sample(at(std::chrono::seconds(s)));
+        CHECK(m.line(at(40s)) == "x 20.0 MiB, 0 B/s"); // a stall shows
+    }
+
+    TEST_CASE("--progress, -q, terminal and place in the pipeline") {
+        auto mode = [](const char* text, bool quiet, bool may_draw, bool last) {
+            return progress_setting(text, quiet, may_draw, last).mode;
+        };
+        CHECK(mode("auto", false, true, true) == ProgressMode::drawn);
+        CHECK(mode("auto", false, true, false) == ProgressMode::silent);
+        CHECK(mode("auto", false, false, true) == ProgressMode::silent);
+        CHECK(mode("always", false, true, false) == ProgressMode::drawn);
+        CHECK(mode("always", false, false, true) == ProgressMode::lines);
+        CHECK(mode("never", false, true, true) == ProgressMode::silent);
+        CHECK(mode("30s", false, true, true) == ProgressMode::lines);
+        for (const char* text : {"auto", "always", "30s"})
+            CHECK(mode(text, true, true, true) == ProgressMode::silent);
+        CHECK(progress_setting("30s", false, false, false).interval == 30s);
+        CHECK_THROWS_AS(progress_setting("soon", false, false, false), Error);
+        CHECK_THROWS_AS(progress_setting("1ms", true, false, false), Error);
+    }
+
+    TEST_CASE("plain lines come at the interval, and one at once when asked") {
+        Captured c;
+        ProgressDisplay d(*c.console);
+        d.show_now();
+        CHECK(c.take() == "zl-test: starting\n");
+        d.begin("packing", std::nullopt);
+        d.start(ProgressMode::lines, 100ms);
+        ::usleep(350'000);
+        d.stop();
+        CHECK(c.take().starts_with("zl-test: packing 0 B, 0 B/s\nzl-test: packing"));
+        ::usleep(150'000);
+        CHECK(c.take() == "");
+        d.show_now();
+        CHECK(c.take().starts_with("zl-test: packing"));
+    }
+}

@@ -1,0 +1,54 @@
+/// stderr: messages as text (`zl-push: ...`) or JSON lines, and the place where a progress line is
+/// drawn. Nothing else writes to stderr.
+#pragma once
+
+#include "base/error.hpp"
+#include "base/json.hpp"
+#include "base/report.hpp"
+
+#include <mutex>
+#include <string>
+
+namespace zl {
+
+enum class LogFormat { text, json };
+
+/// Thread-safe. Each message is one write(2), so that those of several tools in a pipeline do not
+/// mix within a line. Control characters (a file name may hold them) are written as \xNN.
+class Console final : public Log {
+public:
+    /// @p fd is stderr (tests: a pipe) and stays the caller's.
+    Console(std::string tool, int fd) : tool_(std::move(tool)), fd_(fd) {}
+
+    /// Messages up to @p shown are written. Before this call: text, warnings.
+    void configure(LogFormat format, LogLevel shown);
+    LogFormat format() const { return format_; }
+
+    void write(LogLevel level, std::string_view message) override;
+    /// The message that ends the run, shown at every level; @p exit_code goes into the JSON line.
+    void failure(const Error& error, int exit_code);
+    /// One line that is shown at every level (SIGUSR1, --progress=30s).
+    void line(std::string_view event, std::string_view text, const Json& fields);
+
+    /// Draw @p text over the line drawn before; it is taken away for messages. Empty = remove.
+    void draw(std::string_view text);
+    bool is_terminal() const;
+
+private:
+    void put(const std::string& text);
+    void put_json(std::string_view level, std::string_view event, std::string_view message,
+                  const Json& fields);
+    std::string erased() const;
+
+    std::string tool_;
+    int fd_;
+    LogFormat format_ = LogFormat::text;
+    LogLevel shown_ = LogLevel::warning;
+    std::mutex mutex_;
+    std::string drawn_;
+};
+
+/// Control characters as \xNN; @p keep_newlines for messages of several lines.
+std::string printable(std::string_view text, bool keep_newlines = false);
+
+} // namespace zl
