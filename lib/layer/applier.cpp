@@ -204,6 +204,8 @@ void Applier::whiteout(const std::string& name, const TarEntry& e) {
 void Applier::make_whiteout(const std::string& name, const TarEntry& e) {
     if (::mknodat(chain_.fd(), name.c_str(), S_IFCHR, makedev(0, 0)) == 0) {
         chain_.top().whiteouts = true;
+        if (is_whiteout_node(e)) // a `.wh.` file's attributes mean nothing; a device's are its own
+            attributes_.restore_at(chain_.fd(), name, e);
         return;
     }
     if (errno != EEXIST) {

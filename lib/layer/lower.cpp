@@ -68,38 +68,38 @@ void Lowers::redirect_component(Target& target, std::size_t index, const std::st
     parts.insert(parts.end(), target.path.begin() + static_cast<std::ptrdiff_t>(index) + 1,
                  target.path.end());
     target.path = std::move(parts);
-    target.from_root = target.from_root || absolute;
+    if (absolute) {
+        target.from_root = true;
+        target.is_final = false;
+    }
 }
 
-Lowers::Next Lowers::search_layer(std::size_t layer, int base_fd, Target& target,
-                                  const Visit& visit) const {
+void Lowers::search_layer(std::size_t layer, int base_fd, Target& target, const Visit& visit) {
     const std::vector<std::string> path = target.path; // redirects are for the layers below
     UniqueFd dir;
-    bool is_opaque = false;
     for (std::size_t i = 0; i + 1 < path.size(); ++i) {
         FileMeta meta;
         const int fd = dir ? dir.get() : base_fd;
         const Found found = look_at(fd, path[i], meta);
-        if (found == Found::nothing)
-            return is_opaque ? Next::stop : Next::layer;
-        if (found != Found::directory)
-            return Next::stop;
+        if (found != Found::directory) {
+            target.is_final = target.is_final || found != Found::nothing;
+            return;
+        }
         UniqueFd next;
         check(open_at(fd, path[i].c_str(), O_DIRECTORY, next), path[i]);
         dir = std::move(next);
         const EntryMarks marks = marks_of(dir.get(), path[i]);
-        is_opaque = is_opaque || marks.is_opaque;
-        // From the end of the path, because an earlier redirect may have changed its start.
-        if (marks.redirect && !marks.is_opaque)
+        if (marks.is_opaque)
+            target.is_final = true;
+        else if (marks.redirect) // from the end, because an earlier redirect may have moved it
             redirect_component(target, target.path.size() - (path.size() - i), *marks.redirect);
     }
-    const Next next = visit(layer, dir ? dir.get() : base_fd, path.back(), target);
-    return is_opaque ? Next::stop : next;
+    visit(layer, dir ? dir.get() : base_fd, path.back(), target);
 }
 
 void Lowers::search(DirHandle& parent, std::string_view name,
                     const std::optional<std::string>& redirect, const Visit& visit) const {
-    Target target{{std::string(name)}, false};
+    Target target{{std::string(name)}};
     if (redirect)
         redirect_component(target, 0, *redirect);
     for (std::size_t layer = parent.layer + 1; layer <= roots_.size(); ++layer) {
@@ -111,7 +111,9 @@ void Lowers::search(DirHandle& parent, std::string_view name,
                 if (d->layer == layer)
                     base = d.get();
         }
-        if (base && search_layer(layer, base->fd.get(), target, visit) == Next::stop)
+        if (base)
+            search_layer(layer, base->fd.get(), target, visit);
+        if (target.is_final)
             return;
     }
 }
@@ -143,8 +145,10 @@ std::vector<DirPtr> Lowers::merged_dirs(DirHandle& parent, std::string_view name
         auto dir = std::make_shared<DirHandle>();
         FileMeta meta;
         const Found found = look_at(fd, last, meta);
-        if (found != Found::directory)
-            return found == Found::nothing ? Next::layer : Next::stop;
+        if (found != Found::directory) {
+            target.is_final = target.is_final || found != Found::nothing;
+            return;
+        }
         check(open_at(fd, last.c_str(), O_DIRECTORY, dir->fd), last);
         const EntryMarks marks = marks_of(dir->fd.get(), last);
         dir->prefix = prefix;
@@ -153,9 +157,10 @@ std::vector<DirPtr> Lowers::merged_dirs(DirHandle& parent, std::string_view name
         dir->layer = layer;
         dir->has_xattr_whiteouts = marks.has_xattr_whiteouts;
         dirs.push_back(std::move(dir));
-        if (marks.redirect && !marks.is_opaque)
+        if (marks.is_opaque)
+            target.is_final = true;
+        else if (marks.redirect)
             redirect_component(target, target.path.size() - 1, *marks.redirect);
-        return marks.is_opaque ? Next::stop : Next::layer;
     });
     for (std::size_t i = 0; i < dirs.size(); ++i)
         dirs[i]->set_below({dirs.begin() + static_cast<std::ptrdiff_t>(i) + 1, dirs.end()});
@@ -168,19 +173,20 @@ bool Lowers::open_data(DirHandle& parent, std::string_view name,
     search(parent, name, redirect, [&](std::size_t, int fd, const std::string& last, Target& target) {
         FileMeta meta;
         const Found found = look_at(fd, last, meta);
-        if (found != Found::file)
-            return found == Found::nothing ? Next::layer : Next::stop;
+        if (found != Found::file) {
+            target.is_final = target.is_final || found != Found::nothing;
+            return;
+        }
         UniqueFd file;
         check(open_at(fd, last.c_str(), 0, file), last);
         const EntryMarks marks = marks_of(file.get(), last);
         if (!marks.is_metacopy) {
             is_found = !(marks.is_xattr_whiteout && meta.size == 0);
             data = std::move(file);
-            return Next::stop;
-        }
-        if (marks.redirect)
+            target.is_final = true;
+        } else if (marks.redirect) {
             redirect_component(target, target.path.size() - 1, *marks.redirect);
-        return Next::layer;
+        }
     });
     return is_found;
 }

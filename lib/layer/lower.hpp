@@ -33,16 +33,16 @@ private:
     struct Target {
         std::vector<std::string> path; ///< one component, or more after an absolute redirect
         bool from_root = false;
+        bool is_final = false; ///< nothing shows through from further down
     };
-    enum class Next { layer, stop };
     /// Called with the directory that may hold @p last; may redirect target for the layers below.
-    using Visit = std::function<Next(std::size_t layer, int dir_fd, const std::string& last,
+    using Visit = std::function<void(std::size_t layer, int dir_fd, const std::string& last,
                                      Target& target)>;
 
     static void redirect_component(Target& target, std::size_t index, const std::string& redirect);
     void search(DirHandle& parent, std::string_view name,
                 const std::optional<std::string>& redirect, const Visit& visit) const;
-    Next search_layer(std::size_t layer, int base_fd, Target& target, const Visit& visit) const;
+    static void search_layer(std::size_t layer, int base_fd, Target& target, const Visit& visit);
     const std::vector<DirPtr>& below(DirHandle& dir) const;
 
     std::vector<DirPtr> roots_; ///< roots_[i] is layer i + 1

@@ -2,12 +2,11 @@
 
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
+#include "base/parallel.hpp"
 #include "stream/hash.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
-#include <thread>
 
 namespace zl {
 
@@ -61,52 +60,29 @@ std::vector<PartInfo> PartUpload::stored_parts() {
 }
 
 void PartUpload::send(std::vector<PartInfo>& parts) {
-    std::atomic<std::size_t> next = 0;
     std::mutex mutex;
-    std::exception_ptr error;
-    std::atomic<bool> failed = false;
     std::uint64_t done = 0;
-    for (const PartInfo& p : parts)
-        done += p.number != 0;
+    std::vector<std::size_t> missing;
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        parts[i].number ? void(++done) : missing.push_back(i);
 
-    auto work = [&]() noexcept {
-        try {
-            for (;;) {
-                std::size_t i = next++;
-                if (i >= parts.size() || failed)
-                    return;
-                if (parts[i].number)
-                    continue;
-                if (stop.stop_requested())
-                    throw Interrupted();
-                int number = static_cast<int>(i) + 1;
-                FileBody body(spool_fd, offset(number), size(number), row.spool);
-                std::string etag =
-                    store.upload_part(key, row.upload_id, number, body,
-                                      [this](std::int64_t n) { progress.advance(n); });
-                crash_point("push.part-unrecorded");
-                std::lock_guard lock(mutex);
-                // I4: a part is recorded when its reply was seen, never before.
-                db.record_part(row.id, {number, body.size(), etag});
-                parts[i] = {number, body.size(), etag, {}};
-                bytes_sent += body.size();
-                progress.items(++done, parts.size());
-                crash_point("push.part");
-            }
-        } catch (...) {
-            std::lock_guard lock(mutex);
-            if (!error)
-                error = std::current_exception();
-            failed = true;
-        }
-    };
-    std::vector<std::thread> pool;
-    for (int i = 0; i < std::min(jobs, count()); ++i)
-        pool.emplace_back(work);
-    for (std::thread& t : pool)
-        t.join();
-    if (error)
-        std::rethrow_exception(error);
+    parallel_for(missing.size(), jobs, [&](std::size_t nth) {
+        std::size_t i = missing[nth];
+        int number = static_cast<int>(i) + 1;
+        if (stop.stop_requested())
+            throw Interrupted();
+        FileBody body(spool_fd, offset(number), size(number), row.spool);
+        std::string etag = store.upload_part(key, row.upload_id, number, body,
+                                             [this](std::int64_t n) { progress.advance(n); });
+        crash_point("push.part-unrecorded");
+        std::lock_guard lock(mutex);
+        // I4: a part is recorded when its reply was seen, never before.
+        db.record_part(row.id, {number, body.size(), etag});
+        parts[i] = {number, body.size(), etag, {}};
+        bytes_sent += body.size();
+        progress.items(++done, parts.size());
+        crash_point("push.part");
+    });
 }
 
 std::vector<PartInfo> PartUpload::run() {

@@ -40,13 +40,13 @@ def compress(data, checksum=True):
 
 def decompress(frame):
     size = _lib.ZSTD_getFrameContentSize(frame, ctypes.c_size_t(len(frame)))
-    if size >= 1 << 62:
-        raise ValueError('frame without content size')
-    out = ctypes.create_string_buffer(max(size, 1))
-    got = _lib.ZSTD_decompress(out, ctypes.c_size_t(size), frame, ctypes.c_size_t(len(frame)))
-    if _lib.ZSTD_isError(ctypes.c_size_t(got)) or got != size:
-        raise ValueError('corrupt frame')
-    return out.raw[:size]
+    known = size < 1 << 62
+    for room in [size] if known else [1 << n for n in range(16, 30, 2)]:
+        out = ctypes.create_string_buffer(max(room, 1))
+        got = _lib.ZSTD_decompress(out, ctypes.c_size_t(room), frame, ctypes.c_size_t(len(frame)))
+        if not _lib.ZSTD_isError(ctypes.c_size_t(got)) and (not known or got == size):
+            return out.raw[:got]
+    raise ValueError('corrupt frame')
 
 
 def skippable(variant, payload):

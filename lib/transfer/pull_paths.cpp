@@ -1,0 +1,274 @@
+/// zl-pull --path: only the frames that hold the wanted entries, as a small layer stream of its own.
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "transfer/puller.hpp"
+#include "transfer/range_reader.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+namespace zl {
+
+namespace {
+
+constexpr int kLevel = 3;
+/// Ours are below 16 MiB; a hostile table must not make us allocate gigabytes.
+constexpr std::uint32_t kMaxFrameContent = 64 << 20;
+
+/// An entry to copy: its bytes are [offset, offset + size) of the tar.
+struct Piece {
+    TocEntry entry;
+    std::uint64_t index = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;
+};
+
+std::string normalised(std::string path) {
+    while (path.starts_with("./"))
+        path.erase(0, 2);
+    while (path.starts_with("/"))
+        path.erase(0, 1);
+    while (path.ends_with("/"))
+        path.pop_back();
+    return path.empty() ? "." : path;
+}
+
+bool is_at_or_below(const std::string& path, const std::string& wanted) {
+    return wanted == "." || path == wanted ||
+           (path.size() > wanted.size() && path.starts_with(wanted) && path[wanted.size()] == '/');
+}
+
+bool is_parent(const TocEntry& e, const std::string& wanted) {
+    return e.type == EntryType::directory && (e.path == "." || is_at_or_below(wanted, e.path));
+}
+
+/// Frame starts, in the object and in the tar.
+struct FrameMap {
+    explicit FrameMap(const LayerEnd& end) {
+        std::uint64_t object = 0, tar = 0;
+        for (std::uint64_t i = 0; i < end.trailer.data_frames; ++i) {
+            const SeekEntry& f = end.frames[static_cast<std::size_t>(i)];
+            if (f.content_size > kMaxFrameContent)
+                throw Error(ErrorKind::data, "seek table: frame of " +
+                                                 std::to_string(f.content_size) + " bytes");
+            in_object.push_back(object);
+            in_tar.push_back(tar);
+            object += f.compressed_size;
+            tar += f.content_size;
+        }
+        in_object.push_back(object);
+        in_tar.push_back(tar);
+    }
+    std::uint64_t tar_offset(const TocEntry& e) const {
+        if (e.frame + 1 >= in_tar.size() || e.offset > in_tar[static_cast<std::size_t>(e.frame) + 1] -
+                                                           in_tar[static_cast<std::size_t>(e.frame)])
+            throw Error(ErrorKind::data, "table of contents: " + e.path + " lies outside the frames");
+        return in_tar[static_cast<std::size_t>(e.frame)] + e.offset;
+    }
+    std::size_t frame_at(std::uint64_t tar) const {
+        return static_cast<std::size_t>(std::upper_bound(in_tar.begin(), in_tar.end(), tar) -
+                                        in_tar.begin()) -
+               1;
+    }
+    std::vector<std::uint64_t> in_object, in_tar;
+};
+
+std::vector<Piece> select(Bytes toc, const FrameMap& frames, std::uint64_t tar_end,
+                          const std::vector<std::string>& wanted) {
+    std::set<std::uint64_t> chosen;
+    std::vector<bool> found(wanted.size());
+    read_toc(toc, [&](std::uint64_t i, const TocEntry& e) {
+        for (std::size_t w = 0; w < wanted.size(); ++w) {
+            bool inside = is_at_or_below(e.path, wanted[w]);
+            if (inside && e.type == EntryType::hardlink)
+                chosen.insert(e.link_index); // the name that holds the data
+            if (inside || is_parent(e, wanted[w]))
+                chosen.insert(i);
+            found[w] = found[w] || inside;
+        }
+        return true;
+    });
+    for (std::size_t w = 0; w < wanted.size(); ++w)
+        if (!found[w])
+            throw Error(ErrorKind::not_found, "no " + wanted[w] + " in the layer");
+
+    std::vector<Piece> pieces;
+    bool open = false; // the last piece waits for the start of the next entry
+    auto close = [&](std::uint64_t next) {
+        if (!open)
+            return;
+        Piece& p = pieces.back();
+        if (next <= p.offset || next > tar_end)
+            throw Error(ErrorKind::data, "table of contents: entries out of order");
+        p.size = next - p.offset;
+        open = false;
+    };
+    read_toc(toc, [&](std::uint64_t i, const TocEntry& e) {
+        std::uint64_t at = frames.tar_offset(e);
+        close(at);
+        if (chosen.count(i)) {
+            pieces.push_back({e, i, at, 0});
+            open = true;
+        }
+        return true;
+    });
+    close(tar_end);
+    return pieces;
+}
+
+/// Copies the pieces' bytes, frame by frame, into the writer; proves each plain file by its SHA-256.
+class PieceCopier {
+public:
+    PieceCopier(LayerStreamWriter& out, const std::vector<Piece>& pieces)
+        : out_(out), pieces_(pieces) {}
+
+    /// Content of a frame that starts at @p tar_offset; frames come in order.
+    void frame(std::uint64_t tar_offset, Bytes content) {
+        while (next_ < pieces_.size()) {
+            const Piece& p = pieces_[next_];
+            std::uint64_t from = p.offset + copied_;
+            if (from >= tar_offset + content.size())
+                return;
+            if (copied_ == 0)
+                begin(p);
+            auto n = static_cast<std::size_t>(
+                std::min(p.size - copied_, tar_offset + content.size() - from));
+            Bytes part = content.subspan(static_cast<std::size_t>(from - tar_offset), n);
+            out_.write(part);
+            check(p, part);
+            copied_ += n;
+            if (copied_ < p.size)
+                return;
+            end(p);
+        }
+    }
+    bool done() const { return next_ == pieces_.size(); }
+
+private:
+    void begin(const Piece& p) {
+        TocEntry e = p.entry;
+        if (e.type == EntryType::hardlink) {
+            auto it = new_index_.find(e.link_index);
+            if (it == new_index_.end())
+                throw Error(ErrorKind::data, "table of contents: " + e.path + " links to nothing");
+            e.link_index = it->second;
+        }
+        new_index_[p.index] = out_.next_index();
+        out_.begin_entry(e, p.size);
+        std::uint64_t padded = (e.size + 511) / 512 * 512;
+        // Only a file stored as a plain run of bytes can be proved here: a sparse one is shorter.
+        data_from_ = e.type == EntryType::file && p.size > padded ? p.size - padded : 0;
+        head_.clear();
+        hash_ = Hasher();
+    }
+    void check(const Piece& p, Bytes part) {
+        if (!data_from_)
+            return;
+        std::uint64_t data_end = data_from_ + p.entry.size;
+        std::uint64_t at = copied_;
+        for (std::byte b : part.first(static_cast<std::size_t>(
+                 at < data_from_ ? std::min<std::uint64_t>(part.size(), data_from_ - at) : 0)))
+            head_ += static_cast<char>(b);
+        std::uint64_t lo = std::max(at, data_from_), hi = std::min(at + part.size(), data_end);
+        if (lo < hi)
+            hash_.update(part.subspan(static_cast<std::size_t>(lo - at),
+                                      static_cast<std::size_t>(hi - lo)));
+    }
+    void end(const Piece& p) {
+        bool plain = data_from_ && head_.find("GNU.sparse.") == std::string::npos;
+        if (plain && hash_.finish() != p.entry.sha256)
+            throw Error(ErrorKind::data, p.entry.path + ": content does not fit its SHA-256");
+        out_.end_entry(p.entry.type == EntryType::file ? std::optional(p.entry.sha256)
+                                                       : std::nullopt);
+        ++next_;
+        copied_ = 0;
+    }
+
+    LayerStreamWriter& out_;
+    const std::vector<Piece>& pieces_;
+    std::size_t next_ = 0;
+    std::uint64_t copied_ = 0; ///< of pieces_[next_]
+    std::map<std::uint64_t, std::uint64_t> new_index_;
+    std::uint64_t data_from_ = 0; ///< of the piece: where a plain file's content starts; 0 = none
+    std::string head_;
+    Hasher hash_;
+};
+
+/// Runs of neighbouring frames that hold the pieces: [first, last].
+std::vector<std::pair<std::size_t, std::size_t>> frame_runs(const std::vector<Piece>& pieces,
+                                                            const FrameMap& map) {
+    std::vector<std::pair<std::size_t, std::size_t>> runs;
+    for (const Piece& p : pieces) {
+        std::size_t first = map.frame_at(p.offset), last = map.frame_at(p.offset + p.size - 1);
+        if (!runs.empty() && first <= runs.back().second + 1)
+            runs.back().second = std::max(runs.back().second, last);
+        else
+            runs.emplace_back(first, last);
+    }
+    return runs;
+}
+
+LayerStreamWriter::Notes notes_of(const Trailer& t, const std::vector<std::string>& wanted) {
+    LayerStreamWriter::Notes notes;
+    for (const SkippedPath& s : t.skipped)
+        if (std::any_of(wanted.begin(), wanted.end(),
+                        [&](const std::string& w) { return is_at_or_below(s.path, w); }))
+            notes.skipped.push_back(s);
+    notes.skipped_count = notes.skipped.size();
+    // More were skipped than are listed: this part may lack some of them.
+    notes.incomplete = t.incomplete && (!notes.skipped.empty() || t.skipped_count > t.skipped.size());
+    return notes;
+}
+
+} // namespace
+
+PullOutcome Puller::pull_paths(const PullTarget& target, const std::vector<std::string>& paths,
+                               Sink& out) {
+    if (!target.end)
+        throw Error(ErrorKind::usage,
+                    "sha256:" + target.what.digest + " has no table of contents, so --path cannot be used",
+                    "it was made by another tool: zl-pull it whole and pick with tar -x PATH");
+    std::vector<std::string> wanted;
+    for (const std::string& p : paths)
+        wanted.push_back(normalised(p));
+    const LayerEnd& end = *target.end;
+    const FrameMap map(end);
+    const SeekEntry& toc_frame = end.frames[static_cast<std::size_t>(end.trailer.data_frames)];
+    if (toc_frame.compressed_size < kSkippableHeaderSize || end.trailer.size_bytes < 1024)
+        throw Error(ErrorKind::data, store_.describe(target.object.key) + ": no table of contents");
+    std::string toc = get_range(store_, target.object, end.toc_offset() + kSkippableHeaderSize,
+                                toc_frame.compressed_size - kSkippableHeaderSize);
+    std::vector<Piece> pieces = select(as_bytes(toc), map, end.trailer.size_bytes - 1024, wanted);
+    auto runs = frame_runs(pieces, map);
+
+    std::uint64_t total = 0;
+    for (auto [first, last] : runs)
+        total += map.in_object[last + 1] - map.in_object[first];
+    progress_.begin("fetching", total);
+
+    LayerStreamWriter writer(out, kLevel, 0);
+    PieceCopier copier(writer, pieces);
+    FrameDecompressor zstd;
+    std::vector<std::byte> frame, content;
+    for (auto [first, last] : runs) {
+        RangeReader in(store_, target.object,
+                       {map.in_object[first], map.in_object[last + 1] - map.in_object[first]},
+                       {options_.jobs, options_.part_size}, progress_);
+        for (std::size_t f = first; f <= last; ++f) {
+            if (stop_.stop_requested())
+                throw Interrupted();
+            frame.resize(end.frames[f].compressed_size);
+            if (read_full(in, frame) != frame.size())
+                throw Error(ErrorKind::data, store_.describe(target.object.key) + ": cut short");
+            zstd.decompress(frame, end.frames[f].content_size, content);
+            copier.frame(map.in_tar[f], content);
+        }
+    }
+    if (!copier.done())
+        throw Error(ErrorKind::data, "table of contents: entries lie outside the frames");
+    Trailer t = writer.finish(notes_of(end.trailer, wanted));
+    return {t.digest.hex(), total, t.incomplete};
+}
+
+} // namespace zl

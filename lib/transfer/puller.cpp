@@ -1,0 +1,136 @@
+#include "transfer/puller.hpp"
+
+#include "base/error.hpp"
+#include "base/handle.hpp"
+#include "transfer/layer_keys.hpp"
+#include "transfer/layer_meta.hpp"
+#include "transfer/range_reader.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace zl {
+
+namespace {
+
+constexpr std::uint64_t kBlindHoldBack = 256 << 10;
+constexpr std::size_t kStep = 256 << 10;
+
+/// Passes bytes on up to an offset and keeps the rest until release(); a long rest (the contents of
+/// a million files) goes to an unnamed file.
+class HoldBackSink {
+public:
+    HoldBackSink(Sink& out, std::uint64_t from, std::uint64_t size) : out_(out), from_(from) {
+        if (size - from > kMaxHeldInMemory && !(file_ = File(std::tmpfile())))
+            throw sys_error("create a temporary file");
+    }
+    void write(Bytes data) {
+        auto n = static_cast<std::size_t>(
+            std::min<std::uint64_t>(data.size(), from_ > at_ ? from_ - at_ : 0));
+        if (n)
+            out_.write(data.first(n));
+        at_ += data.size();
+        data = data.subspan(n);
+        if (!file_)
+            held_.insert(held_.end(), data.begin(), data.end());
+        else if (!data.empty() && std::fwrite(data.data(), data.size(), 1, file_.get()) != 1)
+            throw sys_error("write a temporary file").with_kind(ErrorKind::io);
+    }
+    void release() {
+        out_.write(held_);
+        if (file_) {
+            std::rewind(file_.get());
+            std::vector<std::byte> buffer(kStep);
+            while (std::size_t n = std::fread(buffer.data(), 1, buffer.size(), file_.get()))
+                out_.write(Bytes(buffer.data(), n));
+            if (std::ferror(file_.get()))
+                throw sys_error("read a temporary file").with_kind(ErrorKind::io);
+        }
+        out_.finish();
+    }
+
+private:
+    using File = Handle<std::FILE, std::fclose>;
+    static constexpr std::uint64_t kMaxHeldInMemory = 16 << 20;
+    Sink& out_;
+    std::uint64_t from_;
+    std::uint64_t at_ = 0;
+    std::vector<std::byte> held_;
+    File file_;
+};
+
+} // namespace
+
+LayerVerifier::Proof PullTarget::proof() const {
+    if (what.raw)
+        return LayerVerifier::Proof::raw;
+    return end ? LayerVerifier::Proof::trailer : LayerVerifier::Proof::content;
+}
+
+std::uint64_t PullTarget::hold_back_from() const {
+    if (end)
+        return end->last_frame_offset();
+    return object.size - std::min(object.size, kBlindHoldBack);
+}
+
+Puller::Puller(ObjectStore& store, PullOptions options, Log& log, Progress& progress,
+               std::stop_token stop)
+    : store_(store), options_(std::move(options)), log_(log), progress_(progress),
+      stop_(std::move(stop)) {}
+
+PullTarget Puller::find(const std::string& ref) {
+    PullTarget t;
+    t.what = resolve_ref(store_, options_.prefix, ref);
+    const std::string& digest = t.what.digest;
+    std::string key = t.what.raw ? raw_key(options_.prefix, digest) : layer_key(options_.prefix, digest);
+    auto object = store_.head(key);
+    if (!object)
+        throw Error(ErrorKind::not_found, "no layer sha256:" + digest + " in " +
+                                              store_.describe(options_.prefix) + " (" + t.what.how +
+                                              ")");
+    t.object = *object;
+    if (!t.what.raw)
+        t.end = read_layer_end(store_, t.object);
+    if (t.end && t.end->trailer.digest.hex() != digest)
+        throw Error(ErrorKind::data, store_.describe(key) + ": holds the layer sha256:" +
+                                         t.end->trailer.digest.hex());
+    if (!t.end && !t.what.raw) {
+        // Either another tool's layer, or one of ours whose end was lost: the metadata knows.
+        auto meta = read_layer_meta(store_, layer_meta_key(options_.prefix, digest));
+        if (meta && (meta->compressed_size_bytes != t.object.size))
+            throw Error(ErrorKind::data, store_.describe(key) + ": has " +
+                                             std::to_string(t.object.size) +
+                                             " bytes, its metadata says " +
+                                             std::to_string(meta->compressed_size_bytes));
+        if (meta && meta->kind == "layer" && !meta->blob_sha256.empty())
+            throw Error(ErrorKind::data, store_.describe(key) + ": its end is damaged");
+    }
+    log_.info("sha256:" + digest + " (" + t.what.how + "), " + format_size(t.object.size));
+    return t;
+}
+
+PullOutcome Puller::pull(const PullTarget& target, Sink& out) {
+    progress_.begin("fetching", target.object.size);
+    RangeReader in(store_, target.object, {0, target.object.size},
+                   {options_.jobs, options_.part_size}, progress_);
+    LayerVerifier verifier(target.proof(), target.what.digest);
+    HoldBackSink held(out, target.hold_back_from(), target.object.size);
+    std::vector<std::byte> buffer(kStep);
+    while (std::size_t n = in.read(buffer)) {
+        if (stop_.stop_requested())
+            throw Interrupted();
+        // Checked first: bytes that cannot be right are not passed on.
+        verifier.write(Bytes(buffer.data(), n));
+        held.write(Bytes(buffer.data(), n));
+    }
+    try {
+        verifier.finish();
+    } catch (Error& e) {
+        throw e.add_context(store_.describe(target.object.key))
+            .with_hint("the stored object is damaged; push the layer again with --force");
+    }
+    held.release();
+    return {target.what.digest, target.object.size, verifier.incomplete()};
+}
+
+} // namespace zl

@@ -1,0 +1,166 @@
+#include "transfer/range_reader.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace zl {
+
+namespace {
+
+/// One range on its way: the reader may take what has arrived while the rest still comes.
+struct Slot {
+    std::vector<std::byte> data;
+    std::size_t size = 0;   ///< of the range
+    std::size_t filled = 0; ///< arrived so far
+};
+
+} // namespace
+
+struct RangeReader::Impl {
+    Impl(ObjectStore& s, const ObjectInfo& o, ByteRange r, Options opt, Progress& p)
+        : store(s), object(o), range(r), options(opt), progress(p),
+          count((r.length + opt.part_size - 1) / opt.part_size) {
+        auto workers = std::min<std::uint64_t>(static_cast<std::uint64_t>(opt.jobs), count);
+        for (std::uint64_t i = 0; i < workers; ++i)
+            pool.emplace_back([this] { work(); });
+    }
+
+    ~Impl() {
+        {
+            std::lock_guard lock(mutex);
+            stopping = true;
+            changed.notify_all();
+        }
+        for (std::thread& t : pool)
+            t.join();
+    }
+
+    std::uint64_t size_of(std::uint64_t index) const {
+        return std::min(options.part_size, range.length - index * options.part_size);
+    }
+
+    /// The next range to fetch, with a buffer for it; null when there is none. At most `jobs`
+    /// buffers exist, and they are given out in order, so the one the reader waits for always has one.
+    std::shared_ptr<Slot> claim(std::uint64_t& index) {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] {
+            return stopping || next == count ||
+                   next < reading + static_cast<std::uint64_t>(options.jobs);
+        });
+        if (stopping || next == count)
+            return nullptr;
+        index = next++;
+        std::shared_ptr<Slot> slot;
+        if (free.empty()) {
+            slot = std::make_shared<Slot>();
+        } else {
+            slot = std::move(free.back());
+            free.pop_back();
+        }
+        slot->size = static_cast<std::size_t>(size_of(index));
+        slot->filled = 0;
+        slots[index] = slot;
+        return slot;
+    }
+
+    void work() noexcept {
+        try {
+            std::uint64_t index = 0;
+            while (auto slot = claim(index)) {
+                if (slot->data.size() < slot->size)
+                    slot->data.resize(slot->size);
+                fetch(*slot, index);
+            }
+        } catch (...) {
+            std::lock_guard lock(mutex);
+            if (!error)
+                error = std::current_exception();
+            stopping = true;
+            changed.notify_all();
+        }
+    }
+
+    void fetch(Slot& slot, std::uint64_t index) {
+        FunctionSink sink([&](Bytes b) {
+            std::size_t at = slot.filled; // only this thread changes it
+            if (b.size() > slot.size - at)
+                throw Error(ErrorKind::data, store.describe(object.key) + ": more bytes than asked");
+            std::memcpy(slot.data.data() + at, b.data(), b.size());
+            std::lock_guard lock(mutex);
+            if (stopping)
+                throw Interrupted();
+            slot.filled = at + b.size();
+            progress.advance(static_cast<std::int64_t>(b.size()));
+            changed.notify_all();
+        });
+        GetOptions get;
+        get.range = ByteRange{range.offset + index * options.part_size, slot.size};
+        get.if_match = object.etag;
+        if (!store.get(object.key, sink, get))
+            throw Error(ErrorKind::conflict, store.describe(object.key) + ": vanished meanwhile");
+        if (slot.filled != slot.size)
+            throw Error(ErrorKind::transient, store.describe(object.key) + ": range cut short");
+    }
+
+    std::size_t read(std::span<std::byte> buffer) {
+        std::unique_lock lock(mutex);
+        if (reading == count)
+            return 0;
+        changed.wait(lock, [&] {
+            auto it = slots.find(reading);
+            return error || (it != slots.end() && it->second->filled > taken);
+        });
+        auto it = slots.find(reading);
+        // What arrived in order before an error is still good.
+        if (it == slots.end() || it->second->filled == taken)
+            std::rethrow_exception(error);
+        Slot& slot = *it->second;
+        std::size_t n = std::min(buffer.size(), slot.filled - taken);
+        lock.unlock();
+        std::memcpy(buffer.data(), slot.data.data() + taken, n);
+        lock.lock();
+        taken += n;
+        if (taken == slot.size) {
+            free.push_back(std::move(it->second));
+            slots.erase(it);
+            ++reading;
+            taken = 0;
+            changed.notify_all();
+        }
+        return n;
+    }
+
+    ObjectStore& store;
+    const ObjectInfo object;
+    const ByteRange range;
+    const Options options;
+    Progress& progress;
+    const std::uint64_t count;
+
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<std::uint64_t, std::shared_ptr<Slot>> slots; ///< fetched or being fetched
+    std::vector<std::shared_ptr<Slot>> free;
+    std::uint64_t next = 0;    ///< index to claim
+    std::uint64_t reading = 0; ///< index the reader is at
+    std::size_t taken = 0;     ///< bytes of it
+    bool stopping = false;
+    std::exception_ptr error;
+    std::vector<std::thread> pool;
+};
+
+RangeReader::RangeReader(ObjectStore& store, const ObjectInfo& object, ByteRange range,
+                         Options options, Progress& progress)
+    : impl_(std::make_unique<Impl>(store, object, range, options, progress)) {}
+RangeReader::~RangeReader() = default;
+
+std::size_t RangeReader::read(std::span<std::byte> buffer) { return impl_->read(buffer); }
+
+} // namespace zl
