@@ -65,8 +65,6 @@ void check(const PushArguments& a) {
     if (a.part_size < kMinPartSize || a.part_size > kMaxPartSize)
         throw Error(ErrorKind::usage, "--part-size " + format_size(a.part_size) +
                                           ": S3 takes parts of 5 MiB to 5 GiB");
-    if (!a.name.empty())
-        check_name(a.name);
 }
 
 std::string tags_json(const std::vector<std::string>& tags) {
@@ -151,6 +149,8 @@ PushOutcome push_command(Pusher& pusher, const PushArguments& a, std::stop_token
 
 int push(ToolContext& ctx, const PushArguments& a) {
     check(a);
+    if (ctx.options().given("name"))
+        check_name(a.name); // an empty one too: `--name "$UNSET"` is a mistake
     if (!a.resume && a.command.empty())
         refuse_terminal_stdin("pipe zl-pack into it, or use `zl-push -- zl-pack DIR`");
     StateDb db(a.state_db.empty() ? ctx.state_dir() + "/push.db" : a.state_db);

@@ -3,11 +3,12 @@
 /// in ordinary builds it is nothing. The names are listed in lib/README.md.
 #pragma once
 
+#include <string_view>
+
 #ifdef ZL_CRASH_POINTS
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <string_view>
 #endif
 
 namespace zl {
@@ -26,7 +27,7 @@ inline void crash_point(std::string_view name) {
         std::raise(SIGKILL);
 }
 #else
-inline void crash_point(const char*) {}
+inline void crash_point(std::string_view) {}
 #endif
 
 } // namespace zl

@@ -280,12 +280,17 @@ void Merger::fix_all(const std::vector<Fixup>& fixups, Losses& losses) {
             continue;
         if (!target)
             fail("open", f->path);
-        if (!f->merged) {
+        const UniqueFd carrier =
+            f->merged ? open_dir_beneath(tree_.get(), f->path) : UniqueFd();
+        if (f->merged && !carrier && errno != ENOENT)
+            fail("open", f->path);
+        if (!carrier) {
+            // Moved as a whole. Also where plan() saw two directories to merge, but a deletion took
+            // the one in DIR away first.
             if (::fchmod(target.get(), f->mode) != 0)
                 fail("chmod", f->path);
             continue;
         }
-        const UniqueFd carrier = open_or_fail(tree_.get(), f->path);
         struct stat st{};
         if (::fstat(carrier.get(), &st) != 0)
             fail("stat", f->path);

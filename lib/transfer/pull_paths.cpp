@@ -74,15 +74,16 @@ struct FrameMap {
     std::vector<std::uint64_t> in_object, in_tar;
 };
 
-std::vector<Piece> select(Bytes toc, const FrameMap& frames, std::uint64_t tar_end,
-                          const std::vector<std::string>& wanted) {
-    std::set<std::uint64_t> chosen;
+/// Indexes of the entries at or below @p wanted, of the directories above them, and of what the hard
+/// links among them need: the name that holds the data, and the directories above that.
+std::set<std::uint64_t> choose(Bytes toc, const std::vector<std::string>& wanted) {
+    std::set<std::uint64_t> chosen, targets;
     std::vector<bool> found(wanted.size());
     read_toc(toc, [&](std::uint64_t i, const TocEntry& e) {
         for (std::size_t w = 0; w < wanted.size(); ++w) {
             bool inside = is_at_or_below(e.path, wanted[w]);
             if (inside && e.type == EntryType::hardlink)
-                chosen.insert(e.link_index); // the name that holds the data
+                targets.insert(e.link_index);
             if (inside || is_parent(e, wanted[w]))
                 chosen.insert(i);
             found[w] = found[w] || inside;
@@ -92,7 +93,27 @@ std::vector<Piece> select(Bytes toc, const FrameMap& frames, std::uint64_t tar_e
     for (std::size_t w = 0; w < wanted.size(); ++w)
         if (!found[w])
             throw Error(ErrorKind::not_found, "no " + wanted[w] + " in the layer");
+    if (targets.empty())
+        return chosen;
+    std::vector<std::string> target_paths;
+    read_toc(toc, [&](std::uint64_t i, const TocEntry& e) {
+        if (targets.count(i))
+            target_paths.push_back(e.path);
+        return true;
+    });
+    read_toc(toc, [&](std::uint64_t i, const TocEntry& e) {
+        if (std::any_of(target_paths.begin(), target_paths.end(),
+                        [&](const std::string& t) { return is_parent(e, t); }))
+            chosen.insert(i);
+        return true;
+    });
+    chosen.merge(targets);
+    return chosen;
+}
 
+std::vector<Piece> select(Bytes toc, const FrameMap& frames, std::uint64_t tar_end,
+                          const std::vector<std::string>& wanted) {
+    const std::set<std::uint64_t> chosen = choose(toc, wanted);
     std::vector<Piece> pieces;
     bool open = false; // the last piece waits for the start of the next entry
     auto close = [&](std::uint64_t next) {

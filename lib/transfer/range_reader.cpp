@@ -88,24 +88,28 @@ struct RangeReader::Impl {
     }
 
     void fetch(Slot& slot, std::uint64_t index) {
+        // Once the last byte is marked as filled the reader may hand the slot to another worker: what
+        // this range is about is kept here.
+        const std::size_t size = slot.size;
+        std::size_t filled = 0;
         FunctionSink sink([&](Bytes b) {
-            std::size_t at = slot.filled; // only this thread changes it
-            if (b.size() > slot.size - at)
+            if (b.size() > size - filled)
                 throw Error(ErrorKind::data, store.describe(object.key) + ": more bytes than asked");
-            std::memcpy(slot.data.data() + at, b.data(), b.size());
+            std::memcpy(slot.data.data() + filled, b.data(), b.size());
+            filled += b.size();
             std::lock_guard lock(mutex);
             if (stopping)
                 throw Interrupted();
-            slot.filled = at + b.size();
+            slot.filled = filled;
             progress.advance(static_cast<std::int64_t>(b.size()));
             changed.notify_all();
         });
         GetOptions get;
-        get.range = ByteRange{range.offset + index * options.part_size, slot.size};
+        get.range = ByteRange{range.offset + index * options.part_size, size};
         get.if_match = object.etag;
         if (!store.get(object.key, sink, get))
             throw Error(ErrorKind::conflict, store.describe(object.key) + ": vanished meanwhile");
-        if (slot.filled != slot.size)
+        if (filled != size)
             throw Error(ErrorKind::transient, store.describe(object.key) + ": range cut short");
     }
 

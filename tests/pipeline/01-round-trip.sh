@@ -7,7 +7,7 @@ need_root "devices, owners, trusted xattrs"
 mktree --with huge --with whiteouts --with sockets --with unreadable "$T/tree"
 
 say "pack | unpack"
-zl-pack "$T/tree" 2>"$T/pack.err" | zl-unpack -C "$T/pipe"
+zl-pack -v "$T/tree" 2>"$T/pack.err" | zl-unpack -C "$T/pipe"
 same_tree --upper --ignore-sockets "$T/tree" "$T/pipe"
 expect_grep 'socket' "$T/pack.err" # the one thing that was left out is named
 

@@ -102,7 +102,7 @@ exec 7>&-
 [ -z "$(find "$T" -name '*.tmp')" ] || fail "a temporary file is left"
 
 say "--timeout: 75, and nothing is stored"
-expect_exit 75 zl-push --timeout 300ms --name web2 < <(sleep 2; cat "$T/layer")
+expect_exit 75 zl-push --timeout 300ms --name web2 < <(sleep 1)
 expect_grep 'timeout' "$ERR"
 ! zl-pull web2 >/dev/null 2>&1
 

@@ -40,7 +40,7 @@ export HOME=$T/home TMPDIR=$T/tmp ZL_STATE_DIR=$T/state XDG_CONFIG_HOME=$T/home/
     ZL_STORE=file://$T/store AWS_EC2_METADATA_DISABLED=true PATH=$ZL_BIN:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL=C.UTF-8 TZ=UTC
 umask 022
-OUT=$T/out ERR=$T/err # of the last expect_exit
+OUT=$T/.stdout ERR=$T/.stderr # of the last expect_exit
 
 say() { echo "-- $*"; }
 fail() {
