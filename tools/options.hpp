@@ -23,7 +23,8 @@ struct Outside {
     Environment environment;
     /// Names of all variables, for the spelling check of ZL_*.
     std::vector<std::string> environment_names;
-    /// Read if they exist and no --config says otherwise; later ones override.
+    /// Read if they exist and no --config says otherwise; later ones override. The first is the
+    /// system's: it has to be readable; of the others it is only warned.
     std::vector<std::string> config_files;
 
     static Outside of_process();
@@ -78,7 +79,7 @@ public:
     /// known) before the first error is thrown.
     Outcome parse(std::vector<std::string> arguments, const Outside& outside);
 
-    /// Things worth a warning that parse() met: misspelt ZL_* variables.
+    /// What parse() met that is worth a warning: misspelt ZL_* variables, unreadable files.
     const std::vector<std::string>& warnings() const { return warnings_; }
     std::string help_text() const;
     /// Every configurable option with its value and where it came from; itself a valid file.
@@ -109,7 +110,7 @@ private:
 
     void add(Option option, Scope scope);
     const Option* find(std::string_view key) const;
-    Config read_config(const CommandLine& line, const Outside& outside) const;
+    Config read_config(const CommandLine& line, const Outside& outside);
     void resolve(Option& option, const Values& given, const Config& config, const Outside& outside);
     void take_operands(const CommandLine& line, bool required);
     void check_environment(const Outside& outside);

@@ -28,7 +28,7 @@ Outside Outside::of_process() {
     return outside;
 }
 
-Config Options::read_config(const CommandLine& line, const Outside& outside) const {
+Config Options::read_config(const CommandLine& line, const Outside& outside) {
     std::vector<std::string> own_keys;
     std::string named;
     for (std::size_t i = 0; i < options_.size(); ++i) {
@@ -46,7 +46,13 @@ Config Options::read_config(const CommandLine& line, const Outside& outside) con
         try {
             text = read_file(path, 1 << 20);
         } catch (Error& e) {
-            // Going on without it would use another store than the one that was set.
+            // HOME is often somebody else's (su, cron, containers): not ours to read.
+            if (named.empty() && path != outside.config_files.front() &&
+                e.kind() == ErrorKind::denied) {
+                warnings_.push_back(e.message() + ", going on without it");
+                continue;
+            }
+            // Without what the administrator has set, another store would be used.
             throw e.with_kind(ErrorKind::config);
         }
         if (text)

@@ -79,6 +79,17 @@ echo 'part_size = 7MiB' >"$XDG_CONFIG_HOME/zl/zl.conf"
 [ "$(ZL_PART_SIZE=8MiB part_size --part-size 9MiB)" = '9MiB  # from option' ]
 rm -r "$XDG_CONFIG_HOME/zl"
 
+if [ "$(id -u)" = 0 ]; then
+    say "somebody else's HOME: a warning, not a failure"
+    mkdir -m 700 "$T/roots"
+    as_user() { setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"; }
+    expect_exit 0 as_user env -u XDG_CONFIG_HOME HOME="$T/roots" zl-push --print-config
+    expect_grep 'zl.conf: permission denied' "$ERR"
+    say "but a file that was named, and cannot be read"
+    touch "$T/roots/conf"
+    expect_exit 78 as_user zl-push --config "$T/roots/conf" --print-config
+fi
+
 say "metrics: on success, on failure, on a signal; the last success is kept"
 metric() { sed -n "s/^$1{tool=\"zl-push\",name=\"web1\"} //p" "$T/metrics"; }
 zl-push --metrics "$T/metrics" --name web1 <"$T/layer" >/dev/null

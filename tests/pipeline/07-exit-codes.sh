@@ -32,7 +32,7 @@ refused 64 'jobs' zl-push --jobs 0 <"$T/layer"
 refused 64 'tag' zl-push --tag novalue <"$T/layer"
 refused 64 'raw' zl-push --raw <"$T/layer"
 for name in latest .hidden a/.b a//b /a a/ 'a b' '../a' a/refs/b snapshots deadbeef 0123456789abcdef \
-    a/metadata.json 'ü' ''; do
+    a/metadata.json 'ü'; do
     refused 64 'name|NAME' zl-push --name "$name" <"$T/layer"
 done
 [ -z "$(store_list)" ] || fail "a refused push left something: $(store_list)"
@@ -95,3 +95,6 @@ say "no store anywhere: the embedded default"
         [ -n "$(ls "$XDG_DATA_HOME"/zl/store/layers/*.tar.zst)" ]
     fi
 )
+
+say "an unset variable is not a name"
+refused 64 'name|NAME' zl-push --name "" <"$T/layer"

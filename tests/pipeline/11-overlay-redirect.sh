@@ -17,7 +17,7 @@ refused() { # UPPER PATTERN
     zl-pack -o "$T/layer" "$1" 2>"$ERR" || code=$?
     [ $code != 0 ] && [ $code != 3 ] || fail "exit $code"
     expect_grep "$2" "$ERR"
-    expect_grep -- '--lower|redirect_dir=off|metacopy=off' "$ERR"
+    expect_grep '--lower|redirect_dir=off|metacopy=off' "$ERR"
     [ ! -e "$T/layer" ]
 }
 whole() { # UPPER: with --lower the merged view is the same, over the same lower directory

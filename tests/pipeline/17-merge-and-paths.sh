@@ -9,7 +9,7 @@ say "a directory that holds something needs --merge; empty and lost+found do not
 mkdir -p "$T/has" "$T/empty" "$T/lf/lost+found"
 touch "$T/has/x"
 expect_exit 73 zl-unpack -C "$T/has" <"$T/layer"
-expect_grep -- '--merge' "$ERR"
+expect_grep '--merge' "$ERR"
 [ "$(ls -A "$T/has")" = x ]
 zl-unpack -C "$T/empty" <"$T/layer"
 same_tree "$T/tree" "$T/empty"

@@ -20,7 +20,7 @@ say "a foreign archive: only when asked, only when whole"
 tar -C "$T/tree" --format=pax -c . >"$T/tar"
 zstd -q <"$T/tar" >"$T/foreign"
 expect_exit 65 zl-push --name f <"$T/foreign"
-expect_grep -- '--foreign' "$ERR"
+expect_grep '--foreign' "$ERR"
 digest=$(zl-push --foreign --name f <"$T/foreign")
 [ "$digest" = "sha256:$(sha256sum <"$T/tar" | cut -c1-64)" ]
 zl-pull f | cmp - "$T/foreign"
