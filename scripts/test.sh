@@ -28,7 +28,7 @@ done
 build=${ZL_TEST_BUILD:-$top/build-test}
 export LC_ALL=C.UTF-8
 
-unit=(base stream state store layer transfer)
+unit=(base stream state store layer transfer tools)
 names() {
     echo lint
     printf 'unit/%s\n' "${unit[@]}"

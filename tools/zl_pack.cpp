@@ -75,7 +75,7 @@ bool is_replaceable(const std::string& path) {
 Trailer pack_to_file(ToolContext& ctx, const PackOptions& options, const std::string& path) {
     if (!is_replaceable(path)) {
         const UniqueFd fd = open_file(path, O_WRONLY);
-        FdSink sink(fd.get(), path);
+        FdSink sink(fd.get(), path, ctx.stop());
         return pack_directory(options, sink, ctx.log(), ctx.progress(), ctx.stop());
     }
     AtomicFile file = [&] {
@@ -92,7 +92,7 @@ Trailer pack_to_file(ToolContext& ctx, const PackOptions& options, const std::st
 }
 
 Trailer pack_to_stdout(ToolContext& ctx, const PackOptions& options) {
-    FdSink sink(STDOUT_FILENO, "stdout");
+    FdSink sink(STDOUT_FILENO, "stdout", ctx.stop());
     return pack_directory(options, sink, ctx.log(), ctx.progress(), ctx.stop());
 }
 

@@ -66,7 +66,7 @@ int pull(ToolContext& ctx, const PullArguments& a) {
         outcome = puller.pull_to_file(target, a.output);
     } else {
         ::fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20); // fewer switches; no pipe, no matter
-        FdSink out(STDOUT_FILENO, "stdout");
+        FdSink out(STDOUT_FILENO, "stdout", ctx.stop());
         outcome = a.paths.empty() ? puller.pull(target, out)
                                   : puller.pull_paths(target, a.paths, out);
     }

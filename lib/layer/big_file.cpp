@@ -1,5 +1,7 @@
 #include "layer/big_file.hpp"
 
+#include "layer/file_holes.hpp"
+
 #include <algorithm>
 #include <cerrno>
 
@@ -138,36 +140,23 @@ bool BigFileStreamer::scan(BigFile& file, OpenFile& open, SparseMap& map) {
                            (state_.options.sparse == PackOptions::Sparse::automatic &&
                             size >= kMinScan);
     ZeroScanner scanner;
-    std::uint64_t at = 0, data_at = 0, data_end = 0;
-    while (at < size && !had_error_) {
-        if (is_wanted && at >= data_end) {
-            const off_t data = lseek(fd, static_cast<off_t>(at), SEEK_DATA);
-            const bool none = data < 0 && errno == ENXIO;
-            data_at = none ? size : data < 0 ? at : static_cast<std::uint64_t>(data);
-            const off_t hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
-            data_end = none || hole < 0 ? size : static_cast<std::uint64_t>(hole);
-            // Whole blocks of the map only: a block that is half hole is read.
-            data_at = std::min(data_at, size);
-            const std::uint64_t hole_end = none ? size : data_at / kSparseBlock * kSparseBlock;
-            if (hole_end > at) {
-                scanner.skip(hole_end - at);
-                at = hole_end;
+    if (!is_wanted) {
+        // Only to see whether it can be read at all: later the entry could not be left out.
+        read_chunk(file, fd, 0, std::span(chunk).first(std::min<std::uint64_t>(kBigChunk, size)));
+    } else {
+        const FileHoles holes(fd, open.data_meta);
+        for (std::uint64_t at = 0; at < size && !had_error_;) {
+            const FileHoles::Range data = holes.next(at);
+            scanner.skip(data.begin - at);
+            for (at = data.begin; at < data.end && !had_error_;) {
+                check_abort();
+                const std::span<std::byte> piece(
+                    chunk.data(), std::min<std::uint64_t>(kBigChunk, data.end - at));
+                read_chunk(file, fd, at, piece);
+                scanner.feed(piece);
+                at += piece.size();
             }
-            data_end = std::min(size, (data_end + kSparseBlock - 1) / kSparseBlock * kSparseBlock);
-            if (at >= size)
-                break;
         }
-        check_abort();
-        const std::uint64_t end =
-            is_wanted ? std::max(data_end, std::min(size, at + kSparseBlock)) : size;
-        const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(kBigChunk, end - at));
-        const std::span<std::byte> piece(chunk.data(), n);
-        if (!read_chunk(file, fd, at, piece))
-            break;
-        if (!is_wanted)
-            break; // only to see whether it can be read at all
-        scanner.feed(piece);
-        at += n;
     }
     std::lock_guard lock(mutex_);
     free_.push_back(std::move(chunk));

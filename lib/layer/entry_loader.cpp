@@ -18,6 +18,9 @@ void add_note(PackItem& item, PackNote::Kind kind, std::string reason) {
     item.notes.push_back({kind, item.path(), std::move(reason)});
 }
 
+/// Extended header, its block, header, padding.
+constexpr std::size_t kUsualHeaders = 4 * kTarBlock;
+
 /// For an entry that cannot be opened or looked at.
 void add_errno_note(PackItem& item, int err) {
     if (err == ENOENT)
@@ -105,24 +108,22 @@ TarHeader describe(const FileMeta& meta, TarType type, std::string path,
     return h;
 }
 
-void EntryLoader::load(PackItem& item, std::string& tar,
-                       const std::function<void(std::size_t)>& reserve, bool read_links) {
+void EntryLoader::load(PackItem& item, const Reserve& reserve, bool read_links) {
     item.result = PackItem::Result::left_out;
-    item.tar_begin = tar.size();
     switch (item.kind) {
     case PackItem::Kind::by_name:
-        load_by_name(item, tar, reserve, read_links);
+        load_by_name(item, reserve, read_links);
         break;
     case PackItem::Kind::directory:
         item.toc_type = EntryType::directory;
         item.header = describe(item.meta, TarType::directory, item.path() + "/",
                                std::move(item.xattrs));
         item.header.comment = item.comment;
-        finish_small(item, std::move(item.header), tar);
+        add_header(item, std::move(item.header));
         break;
     case PackItem::Kind::whiteout:
     case PackItem::Kind::opaque:
-        add_whiteout(item, tar);
+        add_whiteout(item);
         break;
     case PackItem::Kind::note:
         break;
@@ -131,10 +132,9 @@ void EntryLoader::load(PackItem& item, std::string& tar,
         item.dir.reset();
 }
 
-/// Appends the header; a small file's content follows.
-void EntryLoader::finish_small(PackItem& item, TarHeader&& header, std::string& tar) {
-    append_tar_header(tar, header);
-    item.tar_size = tar.size() - item.tar_begin;
+/// The header alone; a file's content follows.
+void EntryLoader::add_header(PackItem& item, TarHeader&& header) {
+    append_tar_header(item.tar, header);
     item.result = PackItem::Result::tar;
     if (item.may_be_linked())
         item.header = std::move(header);
@@ -142,7 +142,7 @@ void EntryLoader::finish_small(PackItem& item, TarHeader&& header, std::string& 
 
 /// The same bytes for every whiteout: the kernel's own are hard links of one inode, whose owner and
 /// times say nothing.
-void EntryLoader::add_whiteout(PackItem& item, std::string& tar) {
+void EntryLoader::add_whiteout(PackItem& item) {
     const bool is_opaque = item.kind == PackItem::Kind::opaque;
     item.meta = FileMeta{};
     TarHeader header;
@@ -154,7 +154,7 @@ void EntryLoader::add_whiteout(PackItem& item, std::string& tar) {
         item.toc_type = is_opaque ? EntryType::opaque : EntryType::whiteout;
     }
     header.path = item.path();
-    finish_small(item, std::move(header), tar);
+    add_header(item, std::move(header));
 }
 
 bool EntryLoader::is_mount_to_skip(PackItem& item) const {
@@ -164,11 +164,9 @@ bool EntryLoader::is_mount_to_skip(PackItem& item) const {
     return true;
 }
 
-void EntryLoader::load_by_name(PackItem& item, std::string& tar,
-                               const std::function<void(std::size_t)>& reserve,
-                               bool read_links) {
+void EntryLoader::load_by_name(PackItem& item, const Reserve& reserve, bool read_links) {
     if (item.type != DT_REG) {
-        load_other(item, tar);
+        load_other(item);
         if (item.type != DT_REG)
             return;
     }
@@ -178,7 +176,7 @@ void EntryLoader::load_by_name(PackItem& item, std::string& tar,
         return;
     case Opened::other_type:
         item.type = DT_UNKNOWN;
-        load_other(item, tar);
+        load_other(item);
         if (item.type == DT_REG)
             add_note(item, PackNote::Kind::changed, "changed its type while it was read");
         return;
@@ -189,7 +187,7 @@ void EntryLoader::load_by_name(PackItem& item, std::string& tar,
         return;
     if (file.is_whiteout) {
         if (!item.dir->hides_whiteouts)
-            add_whiteout(item, tar);
+            add_whiteout(item);
         return;
     }
     item.toc_type = EntryType::file;
@@ -203,7 +201,7 @@ void EntryLoader::load_by_name(PackItem& item, std::string& tar,
         return;
     }
     reserve(file.meta.size);
-    load_small(item, file, tar);
+    load_small(item, file);
 }
 
 EntryLoader::Opened EntryLoader::open_regular(PackItem& item, OpenFile& file) {
@@ -255,7 +253,7 @@ void EntryLoader::open_lower_data(PackItem& item, const EntryMarks& marks, OpenF
                     "give the lower layers that this upper directory was used with");
 }
 
-void EntryLoader::load_small(PackItem& item, OpenFile& file, std::string& tar) {
+void EntryLoader::load_small(PackItem& item, OpenFile& file) {
     bool is_stable = false;
     for (int attempt = 0;; ++attempt) {
         scratch_.resize(static_cast<std::size_t>(file.meta.size));
@@ -285,29 +283,27 @@ void EntryLoader::load_small(PackItem& item, OpenFile& file, std::string& tar) {
         scanner.feed(scratch_);
         const SparseMap map = scanner.finish();
         if (map.hole_size() != 0)
-            return add_sparse(item, file, map, tar);
+            return add_sparse(item, file, map);
     }
     item.sha256 = sha256(scratch_);
-    finish_small(item, std::move(file.header), tar);
-    tar.append(as_text(scratch_)).append(tar_padding(scratch_.size()), '\0');
-    item.tar_size = tar.size() - item.tar_begin;
+    item.tar.reserve(scratch_.size() + kUsualHeaders);
+    add_header(item, std::move(file.header));
+    item.tar.append(as_text(scratch_)).append(tar_padding(scratch_.size()), '\0');
 }
 
-void EntryLoader::add_sparse(PackItem& item, OpenFile& file, const SparseMap& map,
-                             std::string& tar) {
+void EntryLoader::add_sparse(PackItem& item, OpenFile& file, const SparseMap& map) {
     const std::string map_text = sparse_map_text(map);
     set_sparse(file.header, map, map_text);
     item.sha256 = sha256(scratch_);
     const std::uint64_t padding = tar_padding(file.header.size);
-    finish_small(item, std::move(file.header), tar);
-    tar += map_text;
+    add_header(item, std::move(file.header));
+    item.tar += map_text;
     for (const Extent& e : map.data)
-        tar += as_text(Bytes(scratch_).subspan(e.offset, e.size));
-    tar.append(padding, '\0');
-    item.tar_size = tar.size() - item.tar_begin;
+        item.tar += as_text(Bytes(scratch_).subspan(e.offset, e.size));
+    item.tar.append(padding, '\0');
 }
 
-void EntryLoader::load_other(PackItem& item, std::string& tar) {
+void EntryLoader::load_other(PackItem& item) {
     const int dir_fd = item.dir->fd.get();
     if (const int err = stat_at(dir_fd, item.name.c_str(), item.meta))
         return add_errno_note(item, err);
@@ -323,7 +319,7 @@ void EntryLoader::load_other(PackItem& item, std::string& tar) {
         // Made since the directory was read, or the file system does not tell types.
         state_.saw_whiteout_device = true;
         if (!item.dir->hides_whiteouts)
-            add_whiteout(item, tar);
+            add_whiteout(item);
         return;
     }
     const auto type = node_type(item.meta.mode);
@@ -338,7 +334,7 @@ void EntryLoader::load_other(PackItem& item, std::string& tar) {
     if (type->tar == TarType::symlink)
         if (const int err = read_link_at(dir_fd, item.name.c_str(), header.link))
             return add_errno_note(item, err);
-    finish_small(item, std::move(header), tar);
+    add_header(item, std::move(header));
 }
 
 } // namespace zl

@@ -53,29 +53,28 @@ class EntryLoader {
 public:
     explicit EntryLoader(PackState& state) : state_(state) {}
 
-    /// Fills item.result and what belongs to it; tar bytes are appended to @p tar. @p reserve is
-    /// called with a size before content of that size is read. @p read_links: read the content even
-    /// where an earlier name of the inode should have it. Throws data where the tree cannot be packed.
-    void load(PackItem& item, std::string& tar, const std::function<void(std::size_t)>& reserve,
-              bool read_links = false);
+    using Reserve = std::function<void(std::size_t)>;
+    /// Fills item.result and what belongs to it. @p reserve is called with a size before content of
+    /// that size is read. @p read_links: read the content even where an earlier name of the inode
+    /// should have it. Throws data where the tree cannot be packed.
+    void load(PackItem& item, const Reserve& reserve, bool read_links = false);
 
     /// Opens and describes item's regular file. no: a note says why. other_type: not regular any more.
     enum class Opened { yes, no, other_type };
     Opened open_regular(PackItem& item, OpenFile& file);
 
 private:
-    void load_by_name(PackItem& item, std::string& tar,
-                      const std::function<void(std::size_t)>& reserve, bool read_links);
-    void load_small(PackItem& item, OpenFile& file, std::string& tar);
-    void add_sparse(PackItem& item, OpenFile& file, const SparseMap& map, std::string& tar);
-    void load_other(PackItem& item, std::string& tar);
-    void finish_small(PackItem& item, TarHeader&& header, std::string& tar);
-    void add_whiteout(PackItem& item, std::string& tar);
+    void load_by_name(PackItem& item, const Reserve& reserve, bool read_links);
+    void load_small(PackItem& item, OpenFile& file);
+    void add_sparse(PackItem& item, OpenFile& file, const SparseMap& map);
+    void load_other(PackItem& item);
+    void add_header(PackItem& item, TarHeader&& header);
+    void add_whiteout(PackItem& item);
     bool is_mount_to_skip(PackItem& item) const;
     void open_lower_data(PackItem& item, const EntryMarks& marks, OpenFile& file);
 
     PackState& state_;
-    std::vector<std::byte> scratch_;
+    std::vector<std::byte> scratch_; ///< content
 };
 
 /// Makes @p header that of a sparse entry with @p map, whose text is @p map_text.

@@ -74,6 +74,7 @@ int stat_at(int fd, const char* name, FileMeta& m) {
     m.gid = s.stx_gid;
     m.nlink = s.stx_nlink;
     m.size = s.stx_size;
+    m.blocks = s.stx_blocks;
     m.dev = makedev(s.stx_dev_major, s.stx_dev_minor);
     m.ino = s.stx_ino;
     m.mtime = s.stx_mtime.tv_sec;

@@ -17,6 +17,7 @@ struct FileMeta {
     std::uint32_t mode = 0; ///< with the type
     std::uint32_t uid = 0, gid = 0, nlink = 0;
     std::uint64_t size = 0, dev = 0, ino = 0;
+    std::uint64_t blocks = 0; ///< of 512 bytes
     std::int64_t mtime = 0, ctime = 0;
     std::uint32_t mtime_ns = 0, ctime_ns = 0;
     std::uint32_t dev_major = 0, dev_minor = 0; ///< of the device that the node stands for

@@ -15,8 +15,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <exception>
-#include <set>
+#include <map>
 
 namespace zl {
 
@@ -124,37 +125,54 @@ std::uint32_t in_range(Int value, std::uint64_t max, const char* what, const Tar
     return static_cast<std::uint32_t>(value);
 }
 
+/// `%C3%BC` -> `ü`: how libarchive writes names in its second copy of each xattr.
+std::string url_decode(std::string_view text) {
+    const auto hex = [](char c) {
+        return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    };
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '%' && i + 2 < text.size() && hex(text[i + 1]) >= 0 &&
+            hex(text[i + 2]) >= 0) {
+            out += static_cast<char>(hex(text[i + 1]) * 16 + hex(text[i + 2]));
+            i += 2;
+        } else {
+            out += text[i];
+        }
+    }
+    return out;
+}
+
 void read_xattrs(archive_entry* from, TarEntry& e) {
     const char* name = nullptr;
     const void* value = nullptr;
     std::size_t size = 0;
-    std::set<std::string> names;
+    std::map<std::string, std::string> found;
     archive_entry_xattr_reset(from);
     while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
         if (!name || !*name || std::string_view(name).size() > kMaxXattrName ||
             size > kMaxXattrValue)
             throw Error(ErrorKind::data, "archive entry '" + show_path(e.path) +
                                              "': xattr name or value too long");
-        names.insert(name);
+        found[name] = std::string(static_cast<const char*>(value), size);
     }
-    archive_entry_xattr_reset(from);
-    while (archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
-        // GNU tar writes '=' and '%' as %3D and %25. libarchive writes each xattr twice, in one of
-        // them with more bytes escaped than others understand.
-        const std::string decoded = decode_xattr_name(name);
-        if (decoded != name && names.contains(decoded))
+    for (const auto& [raw, content] : found) {
+        const auto twin = found.find(url_decode(raw));
+        if (twin != found.end() && twin->first != raw && twin->second == content)
             continue;
-        e.xattrs.push_back({decoded, std::string(static_cast<const char*>(value), size)});
+        const std::string decoded = decode_xattr_name(raw); // GNU tar's %3D and %25
+        if (decoded == raw || !found.contains(decoded))
+            e.xattrs.push_back({decoded, content});
     }
 }
 
-/// libarchive keeps ids of ACLs as int, and makes those above it 0, which is root: the name has the
-/// digits.
+/// libarchive keeps ids of ACLs as int: larger ones become 0, which is root, or the largest int. The
+/// name still has the digits.
 std::optional<std::uint32_t> acl_id(int id, const char* name) {
     const std::string_view text = name ? name : "";
     if (!text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos)
         return static_cast<std::uint32_t>(parse_pax_number(text, kMaxId, "id in an ACL"));
-    if (id > 0)
+    if (id > 0 && id < INT_MAX)
         return static_cast<std::uint32_t>(id);
     return std::nullopt;
 }
@@ -179,12 +197,10 @@ std::optional<AclTag> acl_tag(int tag) {
 }
 
 void read_acl(archive_entry* from, int type, std::string_view xattr, TarEntry& e) {
-    for (const auto& x : e.xattrs)
-        if (x.name == xattr)
-            return;
     if (archive_entry_acl_count(from, type) == 0)
         return;
     std::vector<AclEntry> entries;
+    std::vector<std::string> lost;
     int entry_type = 0, permset = 0, tag = 0, id = 0;
     const char* name = nullptr;
     archive_entry_acl_reset(from, type);
@@ -194,11 +210,19 @@ void read_acl(archive_entry* from, int type, std::string_view xattr, TarEntry& e
         const bool named = known == AclTag::user || known == AclTag::group;
         const auto number = named ? acl_id(id, name) : std::optional<std::uint32_t>(0);
         if (!known || !number) {
-            e.lost.push_back("ACL entry of " + show_path(name && *name ? name : "root or unknown"));
+            lost.push_back("ACL entry of " + show_path(name && *name ? name : "root or unknown"));
             continue;
         }
         entries.push_back({*known, static_cast<std::uint16_t>(permset & 7), *number});
+        // The mode of a file with an ACL shows the mask as the group's bits; libarchive puts the
+        // owning group's own there.
+        if (known == AclTag::mask && type == ARCHIVE_ENTRY_ACL_TYPE_ACCESS)
+            e.mode = (e.mode & ~070U) | static_cast<std::uint32_t>(permset & 7) << 3;
     }
+    for (const auto& x : e.xattrs)
+        if (x.name == xattr)
+            return; // the raw form is exact
+    e.lost.insert(e.lost.end(), lost.begin(), lost.end());
     if (!entries.empty())
         e.xattrs.push_back({std::string(xattr), encode_acl_xattr(std::move(entries))});
 }

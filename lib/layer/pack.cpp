@@ -77,7 +77,7 @@ private:
             case PackItem::Result::left_out:
                 break;
             case PackItem::Result::tar:
-                add_tar(item, batch.tar);
+                add_tar(item);
                 break;
             case PackItem::Result::link:
                 // The earlier name of this inode did not make it into the archive.
@@ -136,18 +136,17 @@ private:
         return true;
     }
 
-    void add_tar(PackItem& item, const std::string& tar) {
+    void add_tar(PackItem& item) {
         const std::uint64_t index = out_.next_index();
-        out_.begin_entry(toc_entry(item), item.tar_size);
-        write(as_bytes(std::string_view(tar).substr(item.tar_begin, item.tar_size)));
+        out_.begin_entry(toc_entry(item), item.tar.size());
+        write(as_bytes(item.tar));
         end_entry(item, index);
     }
 
     void load_late(PackItem& item) {
-        std::string tar;
-        loader_.load(item, tar, [](std::size_t) {}, true);
+        loader_.load(item, [](std::size_t) {}, true);
         if (item.result == PackItem::Result::tar)
-            add_tar(item, tar);
+            add_tar(item);
         else if (item.result == PackItem::Result::big) // it has grown
             add_big(item, nullptr);
     }
@@ -234,7 +233,7 @@ void pack_tree(PackState& state, UniqueFd root, LayerStreamWriter& out, PackNote
         if (batch->error)
             std::rethrow_exception(batch->error);
         progress.items(assembler.entries(), 0);
-        prefetcher.recycle(std::move(batch));
+        prefetcher.release(std::move(batch));
     }
 }
 

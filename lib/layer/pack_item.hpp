@@ -36,7 +36,7 @@ struct PackItem {
     };
     enum class Result : std::uint8_t {
         left_out, ///< notes say why
-        tar,      ///< tar_size bytes at tar_begin of the batch
+        tar,      ///< the whole entry is in tar
         link,     ///< content was not read: an earlier name of the inode should have it
         big,      ///< to be streamed
     };
@@ -53,7 +53,7 @@ struct PackItem {
     std::string comment;       ///< root entry
 
     // Filled by the loader.
-    std::size_t tar_begin = 0, tar_size = 0;
+    std::string tar;
     EntryType toc_type = EntryType::file;
     Digest sha256;
     TarHeader header; ///< kept where a hardlink may need it

@@ -6,9 +6,6 @@ namespace zl {
 
 namespace {
 
-/// A recycled buffer above this is given back: a few big batches must not pin memory for ever.
-constexpr std::size_t kKeepCapacity = 512 << 10;
-constexpr std::size_t kKeepBatches = 64;
 /// The budget is asked for in such steps, to take the lock less often.
 constexpr std::size_t kReserveStep = 64 << 10;
 
@@ -31,12 +28,8 @@ bool Prefetcher::push(PackItem item) {
         walker_wake_.wait(lock, [&] { return is_aborted_ || ahead_.size() < kBatchesAhead; });
         if (is_aborted_)
             return false;
-        if (free_.empty()) {
-            filling_ = std::make_shared<PackBatch>();
-        } else {
-            filling_ = std::move(free_.back());
-            free_.pop_back();
-        }
+        filling_ = std::make_shared<PackBatch>();
+        filling_->items.reserve(kBatchItems);
     }
     item.sequence = next_item_++;
     filling_->items.push_back(std::move(item));
@@ -95,20 +88,14 @@ std::shared_ptr<PackBatch> Prefetcher::next() {
     return batch;
 }
 
-void Prefetcher::recycle(std::shared_ptr<PackBatch> batch) {
-    batch->items.clear(); // closes directories
-    batch->tar.clear();
-    if (batch->tar.capacity() > kKeepCapacity)
-        batch->tar = std::string();
+void Prefetcher::release(std::shared_ptr<PackBatch> batch) {
+    const std::size_t reserved = batch->reserved;
+    batch.reset();
     std::lock_guard lock(mutex_);
-    used_ -= batch->reserved;
-    batch->reserved = 0;
-    batch->is_loaded = false;
+    used_ -= reserved;
     ++progress_;
     walker_wake_.notify_one();
     budget_free_.notify_all();
-    if (free_.size() < kKeepBatches)
-        free_.push_back(std::move(batch));
 }
 
 void Prefetcher::abort() {
@@ -146,17 +133,17 @@ void Prefetcher::work(PackState& state) {
 void Prefetcher::load(PackBatch& batch, EntryLoader& loader) {
     try {
         for (PackItem& item : batch.items)
-            loader.load(item, batch.tar, [&](std::size_t n) { reserve(batch, n); });
+            loader.load(item, [&](std::size_t n) { reserve(batch, n); });
     } catch (...) {
         batch.error = std::current_exception();
     }
 }
 
 void Prefetcher::reserve(PackBatch& batch, std::size_t bytes) {
-    if (batch.tar.size() + bytes <= batch.reserved)
+    batch.used += bytes;
+    if (batch.used <= batch.reserved)
         return;
-    const std::size_t more =
-        std::max(batch.tar.size() + bytes - batch.reserved, kReserveStep);
+    const std::size_t more = std::max(batch.used - batch.reserved, kReserveStep);
     std::unique_lock lock(mutex_);
     budget_free_.wait(lock, [&] {
         return is_aborted_ || used_ + more <= kPrefetchBudget || batch.sequence == head_;

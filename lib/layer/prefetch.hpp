@@ -22,13 +22,12 @@ namespace zl {
 
 inline constexpr std::size_t kBatchItems = 16;
 inline constexpr std::size_t kBatchesAhead = 512;
-inline constexpr std::size_t kPrefetchBudget = 48 << 20;
+inline constexpr std::size_t kPrefetchBudget = 32 << 20;
 
 struct PackBatch {
     std::uint64_t sequence = 0;
     std::vector<PackItem> items;
-    std::string tar; ///< items[i].tar_begin, tar_size
-    std::size_t reserved = 0;
+    std::size_t reserved = 0, used = 0; ///< of the byte budget
     bool is_loaded = false;
     std::exception_ptr error;
 };
@@ -51,8 +50,8 @@ public:
     // The assembler's side.
     /// The next batch in order, loaded; null at the end. Rethrows what went wrong at this place.
     std::shared_ptr<PackBatch> next();
-    /// Done with the batch that next() returned: its memory is used again.
-    void recycle(std::shared_ptr<PackBatch> batch);
+    /// Done with the batch that next() returned: its memory and handles are free again.
+    void release(std::shared_ptr<PackBatch> batch);
     /// Wakes everyone; push() and next() end.
     void abort();
 
@@ -65,7 +64,6 @@ private:
     std::condition_variable work_ready_, batch_loaded_, walker_wake_, budget_free_;
     std::deque<std::shared_ptr<PackBatch>> ahead_;   ///< not yet given out by next(), in order
     std::deque<std::shared_ptr<PackBatch>> to_load_; ///< not yet taken by a thread
-    std::vector<std::shared_ptr<PackBatch>> free_;
     std::shared_ptr<PackBatch> filling_;
     std::uint64_t next_sequence_ = 0, next_item_ = 1;
     std::uint64_t head_ = 0; ///< sequence of the batch that the assembler is at

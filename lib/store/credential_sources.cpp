@@ -41,8 +41,8 @@ void check_container_url(const Endpoint& endpoint) {
     bool allowed = endpoint.scheme == "https" || host.starts_with("127.") ||
                    std::find(kAllowed.begin(), kAllowed.end(), host) != kAllowed.end();
     if (!allowed)
-        throw Error(ErrorKind::config, "AWS_CONTAINER_CREDENTIALS_FULL_URI: host " + host +
-                                           " needs https");
+        throw Error(ErrorKind::config,
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI: host " + host + " needs https");
 }
 
 std::string read_token_file(const std::string& path, const std::string& variable) {
@@ -156,8 +156,8 @@ std::optional<Credentials> from_instance_metadata(const CredentialContext& c, st
     }
     HttpResponse reply = metadata_request(c, "GET", path + uri_encode(role, false), headers);
     if (reply.transport != Transport::ok || reply.status != 200)
-        throw Error(ErrorKind::transient, source + ": role " + role + ": status " +
-                                              std::to_string(reply.status));
+        throw Error(ErrorKind::transient,
+                    source + ": role " + role + ": status " + std::to_string(reply.status));
     return parse_credential_json(reply.body, "Token", source);
 }
 

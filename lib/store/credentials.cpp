@@ -22,14 +22,12 @@ std::optional<Credentials> from_environment(const CredentialContext& c) {
     if (id.empty() && secret.empty())
         return std::nullopt;
     if (id.empty() || secret.empty())
-        throw Error(ErrorKind::denied, std::string(id.empty() ? "AWS_SECRET_ACCESS_KEY"
-                                                              : "AWS_ACCESS_KEY_ID") +
-                                           " is set, but " +
-                                           (id.empty() ? "AWS_ACCESS_KEY_ID"
-                                                       : "AWS_SECRET_ACCESS_KEY") +
-                                           " is not");
-    return Credentials{id, secret, variable(c, "AWS_SESSION_TOKEN"), {},
-                       "the environment (AWS_ACCESS_KEY_ID)"};
+        throw Error(ErrorKind::denied,
+                    std::string(id.empty() ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID") +
+                        " is set, but " +
+                        (id.empty() ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY") + " is not");
+    return Credentials{
+        id, secret, variable(c, "AWS_SESSION_TOKEN"), {}, "the environment (AWS_ACCESS_KEY_ID)"};
 }
 
 std::optional<Credentials> from_web_identity(const CredentialContext& c) {
@@ -83,13 +81,16 @@ private:
         if (!id && !secret)
             return std::nullopt;
         if (!id || !secret)
-            throw config_error(profile, std::string(id ? "aws_secret_access_key"
-                                                       : "aws_access_key_id") +
-                                            " is missing");
+            throw config_error(profile,
+                               std::string(id ? "aws_secret_access_key" : "aws_access_key_id") +
+                                   " is missing");
         auto token = c_.config.get(profile, "aws_session_token");
         // A token belongs to the key it stands beside.
         bool ours = token && token->file == id->file;
-        return Credentials{id->value, secret->value, ours ? token->value : "", {},
+        return Credentials{id->value,
+                           secret->value,
+                           ours ? token->value : "",
+                           {},
                            "profile \"" + profile + "\" in " + id->file};
     }
 
@@ -105,8 +106,7 @@ private:
         if (std::string source = text(profile, "source_profile"); !source.empty()) {
             auto by = resolve(source);
             if (!by)
-                throw config_error(profile,
-                                   "source_profile \"" + source + "\" has no credentials");
+                throw config_error(profile, "source_profile \"" + source + "\" has no credentials");
             return assume_role(c_, role, *by);
         }
         return assume_role(c_, role, named_source(profile));
@@ -176,11 +176,11 @@ Credentials load_credentials(const CredentialContext& c) {
     std::string why;
     if (auto found = from_instance_metadata(c, why))
         return *found;
-    throw Error(ErrorKind::denied, "no credentials for S3 were found",
-                "looked at AWS_ACCESS_KEY_ID and AWS_WEB_IDENTITY_TOKEN_FILE (not set), profile \"" +
-                    AwsConfig::profile_name("", c.environment) + "\" in " +
-                    join(c.config.looked_at()) +
-                    ", the container endpoint (not set), instance metadata (" + why + ')');
+    throw Error(
+        ErrorKind::denied, "no credentials for S3 were found",
+        "looked at AWS_ACCESS_KEY_ID and AWS_WEB_IDENTITY_TOKEN_FILE (not set), profile \"" +
+            AwsConfig::profile_name("", c.environment) + "\" in " + join(c.config.looked_at()) +
+            ", the container endpoint (not set), instance metadata (" + why + ')');
 }
 
 Credentials CredentialCache::get() {

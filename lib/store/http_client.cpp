@@ -1,6 +1,7 @@
 #include "store/http_client.hpp"
 
 #include "base/handle.hpp"
+#include "store/token_bucket.hpp"
 
 #include <curl/curl.h>
 
@@ -49,49 +50,13 @@ Transport transport_of(CURLcode code) {
     }
 }
 
-template <typename T> void set(CURL* easy, CURLoption option, T value) {
+template <typename T>
+void set(CURL* easy, CURLoption option, T value) {
     CURLcode code = curl_easy_setopt(easy, option, value);
     if (code != CURLE_OK)
         throw Error(ErrorKind::internal, "libcurl option " + std::to_string(int(option)) + ": " +
                                              curl_easy_strerror(code));
 }
-
-/// Bytes that all transfers together may still move. Loop thread only.
-class TokenBucket {
-public:
-    explicit TokenBucket(std::uint64_t rate)
-        : rate_(static_cast<double>(rate)), last_(Clock::now()) {}
-    bool limited() const { return rate_ > 0; }
-    /// How much may move now: 0 = wait. Unlimited: @p wanted.
-    std::size_t grant(std::size_t wanted) {
-        if (!limited())
-            return wanted;
-        refill();
-        return tokens_ < 1 ? 0 : std::min(wanted, static_cast<std::size_t>(tokens_));
-    }
-    /// May go into debt: a received chunk cannot be split.
-    void spend(std::size_t bytes) { tokens_ -= static_cast<double>(bytes); }
-    /// Until grant() is positive again.
-    Millis wait() {
-        refill();
-        if (tokens_ >= 1)
-            return Millis(0);
-        double seconds = (1 - tokens_) / rate_;
-        return Millis(std::clamp<long>(static_cast<long>(seconds * 1000) + 1, 5, 100));
-    }
-
-private:
-    void refill() {
-        auto now = Clock::now();
-        double seconds = std::chrono::duration<double>(now - last_).count();
-        last_ = now;
-        // A tenth of a second of burst, so that short pauses are caught up but idle time is not.
-        tokens_ = std::min(tokens_ + seconds * rate_, std::max(rate_ / 10, 1.0));
-    }
-    double rate_;
-    double tokens_ = 0;
-    Clock::time_point last_;
-};
 
 /// One request on its way; shared by the calling thread and the loop thread.
 struct Transfer {
@@ -236,16 +201,14 @@ const std::string* HttpResponse::header(const std::string& name) const {
 
 class HttpClient::Loop {
 public:
-    explicit Loop(Options options)
-        : options_(std::move(options)), bucket_(options_.bwlimit) {
+    explicit Loop(Options options) : options_(std::move(options)), bucket_(options_.bwlimit) {
         static const CURLcode global = curl_global_init(CURL_GLOBAL_DEFAULT);
         if (global == CURLE_OK)
             multi_.reset(curl_multi_init());
         if (!multi_)
             throw Error(ErrorKind::internal, "libcurl cannot be initialised");
         curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, long(options_.connections));
-        curl_multi_setopt(multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS,
-                          long(options_.connections));
+        curl_multi_setopt(multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, long(options_.connections));
         curl_multi_setopt(multi_.get(), CURLMOPT_PIPELINING, long(CURLPIPE_NOTHING));
         thread_ = std::thread([this] { run(); });
         on_stop_.emplace(options_.stop, [this] { wake(); });
@@ -316,7 +279,7 @@ void HttpClient::Loop::configure(Transfer& t) const {
     set(e, CURLOPT_PATH_AS_IS, 1L);
     set(e, CURLOPT_PROTOCOLS_STR, "http,https");
     set(e, CURLOPT_HTTP_VERSION, long(CURL_HTTP_VERSION_1_1)); // HTTP/2 uploads spin before 8.0
-    set(e, CURLOPT_FOLLOWLOCATION, 0L); // a redirect needs a new signature
+    set(e, CURLOPT_FOLLOWLOCATION, 0L);                        // a redirect needs a new signature
     set(e, CURLOPT_NOSIGNAL, 1L);
     set(e, CURLOPT_QUICK_EXIT, 1L); // a cancelled look-up does not hold up the loop
     set(e, CURLOPT_USERAGENT, "zl/" ZL_VERSION);
@@ -337,8 +300,8 @@ void HttpClient::Loop::configure(Transfer& t) const {
     set(e, CURLOPT_LOW_SPEED_LIMIT, slowest);
     // libcurl's speed is an average over 5 s, so that it notices a stop that much later.
     long stall_seconds = long(r.stall_time.count() / 1000);
-    set(e, CURLOPT_LOW_SPEED_TIME, std::max(1L, stall_seconds >= 10 ? stall_seconds - 5
-                                                                    : stall_seconds));
+    set(e, CURLOPT_LOW_SPEED_TIME,
+        std::max(1L, stall_seconds >= 10 ? stall_seconds - 5 : stall_seconds));
     if (!options_.ca_file.empty())
         set(e, CURLOPT_CAINFO, options_.ca_file.c_str());
     if (r.bypass_proxy)
@@ -566,14 +529,16 @@ int HttpClient::Loop::poll_timeout() {
             if (t->send_paused || (t->receive_paused && !t->receive_waits_for_reader))
                 wait = std::min(wait, bucket_.wait());
     if (options_.deadline && !active_.empty())
-        wait = std::clamp(
-            std::chrono::duration_cast<Millis>(*options_.deadline - Clock::now()) + Millis(1),
-            Millis(0), wait);
+        wait = std::clamp(std::chrono::duration_cast<Millis>(*options_.deadline - Clock::now()) +
+                              Millis(1),
+                          Millis(0), wait);
     return static_cast<int>(wait.count());
 }
 
 HttpClient::HttpClient(Options options) : loop_(std::make_unique<Loop>(std::move(options))) {}
 HttpClient::~HttpClient() = default;
-HttpResponse HttpClient::perform(const HttpRequest& request) { return loop_->perform(request); }
+HttpResponse HttpClient::perform(const HttpRequest& request) {
+    return loop_->perform(request);
+}
 
 } // namespace zl

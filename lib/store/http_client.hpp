@@ -28,13 +28,13 @@ enum class Transport {
     broken,    ///< reset, closed early, fewer bytes than announced
     bad_reply, ///< not HTTP, or larger than allowed
     bad_url,
-    deadline,  ///< HttpClient::Options::deadline passed
+    deadline, ///< HttpClient::Options::deadline passed
 };
 
 struct HttpResponse {
     Transport transport = Transport::ok;
-    std::string transport_error; ///< libcurl's words
-    int status = 0;              ///< 0 = no status line was seen
+    std::string transport_error;                ///< libcurl's words
+    int status = 0;                             ///< 0 = no status line was seen
     std::map<std::string, std::string> headers; ///< lower-case names, last one wins
     std::string body;                           ///< unless a sink took it
     Millis duration{0};
@@ -57,9 +57,9 @@ struct HttpRequest {
     std::function<void(std::int64_t)> on_sent;
     std::size_t max_body = 64u << 20; ///< of HttpResponse::body
     Millis stall_time{std::chrono::seconds(30)};
-    Millis connect_timeout{0};      ///< 0 = the client's
-    bool fresh_connection = false;  ///< never resend by itself on a pooled connection that died
-    bool bypass_proxy = false;      ///< for link-local addresses
+    Millis connect_timeout{0};     ///< 0 = the client's
+    bool fresh_connection = false; ///< never resend by itself on a pooled connection that died
+    bool bypass_proxy = false;     ///< for link-local addresses
 };
 
 class HttpClient {

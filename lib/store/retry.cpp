@@ -19,22 +19,18 @@ bool is_one_of(std::string_view code, const std::array<std::string_view, n>& lis
 /// Temporary whatever the status says; some come inside a 200 or a 400.
 bool is_temporary_code(std::string_view code) {
     static constexpr std::array<std::string_view, 18> kCodes = {
-        "InternalError",  "SlowDown",
-        "SlowDownRead",   "SlowDownWrite",
-        "ServiceUnavailable", "RequestTimeout",
-        "RequestTimeoutException", "Throttling",
-        "ThrottlingException", "RequestLimitExceeded",
-        "BandwidthLimitExceeded", "OperationAborted",
-        "ConditionalRequestConflict", "IncompleteBody",
-        "TooManyRequests", "IDPCommunicationError",
+        "InternalError", "SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable",
+        "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
+        "RequestLimitExceeded", "BandwidthLimitExceeded", "OperationAborted",
+        "ConditionalRequestConflict", "IncompleteBody", "TooManyRequests", "IDPCommunicationError",
         // The signed hash is of the bytes as read: only the way there can have changed them.
-        "BadDigest",      "XAmzContentSHA256Mismatch"};
+        "BadDigest", "XAmzContentSHA256Mismatch"};
     return is_one_of(code, kCodes);
 }
 
 bool is_expired_code(std::string_view code) {
-    static constexpr std::array<std::string_view, 3> kCodes = {"ExpiredToken", "TokenRefreshRequired",
-                                                               "ExpiredTokenException"};
+    static constexpr std::array<std::string_view, 3> kCodes = {
+        "ExpiredToken", "TokenRefreshRequired", "ExpiredTokenException"};
     return is_one_of(code, kCodes);
 }
 
@@ -46,10 +42,14 @@ bool is_region_code(std::string_view code) {
 
 bool is_config_code(std::string_view code) {
     static constexpr std::array<std::string_view, 8> kCodes = {
-        "InvalidBucketName",   "IllegalLocationConstraintException",
-        "InvalidStorageClass", "KMS.NotFoundException",
-        "KMS.DisabledException", "InvalidEncryptionAlgorithmError",
-        "AuthorizationHeaderMalformed", "ServerSideEncryptionConfigurationNotFoundError"};
+        "InvalidBucketName",
+        "IllegalLocationConstraintException",
+        "InvalidStorageClass",
+        "KMS.NotFoundException",
+        "KMS.DisabledException",
+        "InvalidEncryptionAlgorithmError",
+        "AuthorizationHeaderMalformed",
+        "ServerSideEncryptionConfigurationNotFoundError"};
     return is_one_of(code, kCodes);
 }
 

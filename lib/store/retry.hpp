@@ -36,8 +36,8 @@ bool may_have_happened(const Outcome& outcome);
 ErrorKind error_kind(const Outcome& outcome);
 
 /// Delay before attempt @p attempt + 1 (the first is 0): exponential from 100 ms to 20 s, between
-/// half and all of it by @p random in [0, 1); at least @p retry_after. nullopt: the budget is spent,
-/// or would be before @p retry_after.
+/// half and all of it by @p random in [0, 1); at least @p retry_after. nullopt: the budget is
+/// spent, or would be before @p retry_after.
 std::optional<Millis> retry_delay(int attempt, Millis elapsed, Millis budget,
                                   std::optional<Millis> retry_after, double random);
 /// `Retry-After`: seconds or an HTTP date (against @p now); nullopt if it is neither.

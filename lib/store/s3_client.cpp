@@ -32,10 +32,9 @@ Endpoint aws_endpoint(const std::string& region) {
 }
 
 bool is_region_name(std::string_view text) {
-    return !text.empty() && text.size() <= 64 &&
-           std::all_of(text.begin(), text.end(), [](char c) {
-               return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-           });
+    return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    });
 }
 
 std::string first_of(std::initializer_list<std::string> texts) {
@@ -110,13 +109,16 @@ Outcome S3Reply::outcome() const {
     return {http.transport, http.status, error ? error->code : ""};
 }
 
-const std::string& S3Reply::code() const { return error ? error->code : kEmpty; }
+const std::string& S3Reply::code() const {
+    return error ? error->code : kEmpty;
+}
 
-S3Client::S3Client(S3Settings settings, const StoreOptions& options, HttpClient& http,
+S3Client::S3Client(S3Settings settings, const StoreOptions& options,
+                   std::optional<Clock::time_point> deadline, HttpClient& http,
                    CredentialCache& credentials, Log& log)
-    : settings_(std::move(settings)), retry_for_(options.retry_for), stop_(options.stop),
-      http_(http), credentials_(credentials), log_(log), region_(settings_.region),
-      random_(std::random_device{}()), seen_offset_ms_(kNoOffsetSeen) {}
+    : settings_(std::move(settings)), retry_for_(options.retry_for), deadline_(deadline),
+      stop_(options.stop), http_(http), credentials_(credentials), log_(log),
+      region_(settings_.region), random_(std::random_device{}()), seen_offset_ms_(kNoOffsetSeen) {}
 
 S3Client::Target S3Client::target() const {
     std::lock_guard lock(mutex_);
@@ -228,8 +230,9 @@ Error S3Client::failure(const S3Reply& reply, const S3Request& request) const {
     if (outcome.transport != Transport::ok) {
         if (outcome.transport == Transport::untrusted)
             hint = "set AWS_CA_BUNDLE to the certificate authority of this server";
-        return Error(kind, what + ": " + reply.http.transport_error + " (" +
-                               target().endpoint.url() + ')', hint);
+        return Error(
+            kind, what + ": " + reply.http.transport_error + " (" + target().endpoint.url() + ')',
+            hint);
     }
     if (outcome.code == "NoSuchBucket")
         return Error(ErrorKind::not_found, what + ": bucket " + settings_.bucket +
@@ -314,7 +317,8 @@ bool S3Client::learn_region(const S3Reply& reply) {
     std::string authority;
     if (const std::string* location = reply.http.header("location")) {
         try {
-            authority = Endpoint::parse(location->substr(0, location->find('?')), "redirect").authority;
+            authority =
+                Endpoint::parse(location->substr(0, location->find('?')), "redirect").authority;
         } catch (const Error&) {
             return false;
         }
@@ -375,12 +379,12 @@ bool S3Retry::again(const S3Reply& reply) {
         retry_after = parse_retry_after(*text, now_wall());
     auto elapsed = std::chrono::duration_cast<Millis>(Clock::now() - began_);
     auto delay = retry_delay(attempt_, elapsed, client_.retry_for_, retry_after, client_.random());
-    if (!delay)
+    if (!delay || (client_.deadline_ && Clock::now() + *delay >= *client_.deadline_))
         return false;
     ++attempt_;
-    std::string why = outcome.transport != Transport::ok ? reply.http.transport_error
-                                                          : std::to_string(outcome.status) + ' ' +
-                                                                outcome.code;
+    std::string why = outcome.transport != Transport::ok
+                          ? reply.http.transport_error
+                          : std::to_string(outcome.status) + ' ' + outcome.code;
     client_.log_.info(request_.what + ": " + why + ", again in " + format_duration(*delay));
     client_.pause(*delay);
     return true;

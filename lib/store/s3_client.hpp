@@ -1,5 +1,5 @@
-/// Signed S3 requests against one bucket: target host, signing, retries, redirects, errors. What the
-/// operations mean is s3_store.cpp's business.
+/// Signed S3 requests against one bucket: target host, signing, retries, redirects, errors. What
+/// the operations mean is s3_store.cpp's business.
 #pragma once
 
 #include "base/report.hpp"
@@ -38,9 +38,9 @@ struct S3Request {
     const Body* body = nullptr;
     std::function<Sink*(const HttpResponse&)> choose_sink; ///< called for 2xx only
     std::function<void(std::int64_t)> on_sent;             ///< see PutOptions::on_bytes
-    bool repeatable = true;      ///< false: not retried when it may have been carried out
-    bool error_in_200 = false;   ///< the body of a 200 may be an <Error>
-    bool of_upload = false;      ///< 404 means that the upload is gone
+    bool repeatable = true;    ///< false: not retried when it may have been carried out
+    bool error_in_200 = false; ///< the body of a 200 may be an <Error>
+    bool of_upload = false;    ///< 404 means that the upload is gone
     Millis stall_time{std::chrono::seconds(30)};
 };
 
@@ -56,8 +56,9 @@ struct S3Reply {
 
 class S3Client {
 public:
-    /// References outlive the client.
-    S3Client(S3Settings settings, const StoreOptions& options, HttpClient& http,
+    /// References outlive the client. No retry waits past @p deadline.
+    S3Client(S3Settings settings, const StoreOptions& options,
+             std::optional<std::chrono::steady_clock::time_point> deadline, HttpClient& http,
              CredentialCache& credentials, Log& log);
 
     /// Retries within the budget. Returns the reply of the last attempt, good or bad.
@@ -90,6 +91,7 @@ private:
 
     const S3Settings settings_;
     const Millis retry_for_;
+    const std::optional<std::chrono::steady_clock::time_point> deadline_;
     const std::stop_token stop_;
     HttpClient& http_;
     CredentialCache& credentials_;
@@ -97,14 +99,15 @@ private:
     SigningKeyCache signing_keys_;
 
     mutable std::mutex mutex_;
-    std::string region_;                     ///< learned from a redirect
+    std::string region_;                    ///< learned from a redirect
     std::optional<std::string> redirected_; ///< authority learned from a redirect
     std::mt19937_64 random_;
     std::atomic<std::int64_t> signing_offset_ms_{0}; ///< after a 403 about the time only
     std::atomic<std::int64_t> seen_offset_ms_;
 };
 
-/// The retries of one operation. Use: `while (!reply.ok() && retry.again(reply)) reply = attempt();`
+/// The retries of one operation. Use: `while (!reply.ok() && retry.again(reply)) reply =
+/// attempt();`
 class S3Retry {
 public:
     S3Retry(S3Client& client, const S3Request& request);

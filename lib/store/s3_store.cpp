@@ -1,178 +1,31 @@
-/// The ObjectStore over S3's REST API. Outside facts: the API pages of the operations named below at
-/// https://docs.aws.amazon.com/AmazonS3/latest/API/.
+/// The ObjectStore over S3's REST API. Outside facts: the API pages of the operations named below
+/// at https://docs.aws.amazon.com/AmazonS3/latest/API/.
 #include "store/open_store.hpp"
 #include "store/s3_client.hpp"
+#include "store/s3_download.hpp"
 
 #include <algorithm>
-#include <charconv>
 
 namespace zl {
 
 namespace {
 
-constexpr std::string_view kMetaPrefix = "x-amz-meta-";
 constexpr std::uint64_t kMaxPutBytes = 5ull << 30;
-
-std::optional<std::uint64_t> to_number(std::string_view text) {
-    std::uint64_t out = 0;
-    auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), out);
-    if (text.empty() || problem != std::errc() || end != text.data() + text.size())
-        return std::nullopt;
-    return out;
-}
-
-/// `bytes 5-9/20`, or `bytes */20` of a 416.
-struct ContentRange {
-    std::uint64_t first = 0, last = 0, total = 0;
-};
-std::optional<ContentRange> parse_content_range(std::string_view text) {
-    if (!text.starts_with("bytes "))
-        return std::nullopt;
-    text.remove_prefix(6);
-    std::size_t slash = text.find('/');
-    if (slash == std::string_view::npos)
-        return std::nullopt;
-    std::string_view span = text.substr(0, slash);
-    auto total = to_number(text.substr(slash + 1));
-    if (!total)
-        return std::nullopt;
-    if (span == "*")
-        return ContentRange{0, 0, *total};
-    std::size_t dash = span.find('-');
-    if (dash == std::string_view::npos)
-        return std::nullopt;
-    auto first = to_number(span.substr(0, dash)), last = to_number(span.substr(dash + 1));
-    if (!first || !last || *first > *last || *last >= *total)
-        return std::nullopt;
-    return ContentRange{*first, *last, *total};
-}
-
-std::string quoted(const std::string& etag) { return '"' + etag + '"'; }
-
-/// All but the size, which depends on the status.
-ObjectInfo info_from(const std::string& key, const HttpResponse& response) {
-    ObjectInfo info;
-    info.key = key;
-    if (const std::string* etag = response.header("etag"))
-        info.etag = strip_etag(*etag);
-    if (const std::string* text = response.header("last-modified"))
-        info.last_modified = parse_http_date(*text).value_or(TimePoint{});
-    for (const auto& [name, value] : response.headers)
-        if (name.starts_with(kMetaPrefix))
-            info.meta[name.substr(kMetaPrefix.size())] = value;
-    return info;
-}
-
-/// Size of the whole object from a 200 or a 206.
-std::optional<std::uint64_t> object_size(const HttpResponse& response) {
-    const std::string* range = response.header("content-range");
-    if (response.status == 206 || response.status == 416) {
-        auto parsed = range ? parse_content_range(*range) : std::nullopt;
-        return parsed ? std::optional(parsed->total) : std::nullopt;
-    }
-    const std::string* length = response.header("content-length");
-    return length ? to_number(*length) : std::nullopt;
-}
 
 bool is_missing_key(const S3Reply& reply) {
     return reply.http.transport == Transport::ok && reply.http.status == 404 &&
            reply.code() != "NoSuchBucket";
 }
 
-/// One download: what is wanted, what has arrived, and whether replies fit to that.
-class Download {
-public:
-    Download(std::string what, const std::string& key, Sink& sink, const GetOptions& options)
-        : what_(std::move(what)), key_(key), sink_(sink), options_(options),
-          counter_([this](Bytes data) { take(data); }) {
-        etag_ = options.if_match;
-        if (options.range)
-            end_ = options.range->offset + options.range->length;
-    }
-
-    HeaderList headers() const {
-        HeaderList out;
-        if (options_.range)
-            out.emplace_back("range", "bytes=" + std::to_string(position()) + '-' +
-                                          std::to_string(*end_ - 1));
-        else if (received_)
-            out.emplace_back("range", "bytes=" + std::to_string(received_) + '-');
-        if (!etag_.empty())
-            out.emplace_back("if-match", quoted(etag_));
-        return out;
-    }
-
-    /// Called with each good head before its body. Throws data if the reply is not what was asked.
-    Sink* accept(const HttpResponse& head) {
-        auto total = object_size(head);
-        if (!total)
-            throw bad("reply without a valid length");
-        const std::string* range = head.header("content-range");
-        auto parsed = range && head.status == 206 ? parse_content_range(*range) : std::nullopt;
-        std::uint64_t first = parsed ? parsed->first : 0;
-        std::uint64_t last = parsed ? parsed->last + 1 : *total;
-        if (first != position())
-            throw bad("reply starts at byte " + std::to_string(first) + ", expected " +
-                      std::to_string(position()));
-        if (info_ && info_->size != *total)
-            throw bad("size " + std::to_string(*total) + ", was " + std::to_string(info_->size));
-        if (options_.range && *total < *end_)
-            throw bad("object has " + std::to_string(*total) + " bytes, wanted up to " +
-                      std::to_string(*end_));
-        if (!options_.range)
-            end_ = *total;
-        if (last != *end_)
-            throw bad("reply ends at byte " + std::to_string(last) + ", expected " +
-                      std::to_string(*end_));
-        if (!info_) {
-            info_ = info_from(key_, head);
-            info_->size = *total;
-            etag_ = info_->etag;
-        }
-        return &counter_;
-    }
-
-    bool complete() const { return info_ && position() == *end_; }
-    bool begun() const { return received_ > 0; }
-    std::uint64_t received() const { return received_; }
-    const ObjectInfo& info() const { return *info_; }
-
-private:
-    std::uint64_t position() const {
-        return (options_.range ? options_.range->offset : 0) + received_;
-    }
-    Error bad(const std::string& why) const {
-        return Error(ErrorKind::data, what_ + ": " + why);
-    }
-    void take(Bytes data) {
-        if (position() + data.size() > *end_)
-            throw bad("more bytes than announced");
-        sink_.write(data);
-        received_ += data.size();
-        if (options_.on_bytes)
-            options_.on_bytes(static_cast<std::int64_t>(data.size()));
-    }
-
-    std::string what_;
-    const std::string& key_;
-    Sink& sink_;
-    const GetOptions& options_;
-    FunctionSink counter_;
-    std::string etag_;
-    std::optional<std::uint64_t> end_; ///< first byte not wanted, once known
-    std::uint64_t received_ = 0;
-    std::optional<ObjectInfo> info_;
-};
-
 class S3Store final : public ObjectStore {
 public:
     S3Store(const StoreUrl& url, const StoreOptions& options, Log& log)
         : url_(url), options_(options), config_(AwsConfig::load(options.environment)),
           settings_(resolve_s3_settings(url, options.environment, config_)),
-          http_(http_options(options)),
+          deadline_(deadline_of(options)), http_(http_options()),
           credentials_({options.environment, config_, url.profile, settings_.region, http_, log,
                         options.stop}),
-          client_(settings_, options, http_, credentials_, log) {}
+          client_(settings_, options, deadline_, http_, credentials_, log) {}
 
     std::string identity() const override;
     std::string describe(const std::string& key) const override;
@@ -190,8 +43,7 @@ public:
     std::string upload_part_copy(const std::string& key, const std::string& upload_id, int number,
                                  const std::string& source_key, const std::string& source_etag,
                                  ByteRange range) override;
-    std::vector<PartInfo> list_parts(const std::string& key,
-                                     const std::string& upload_id) override;
+    std::vector<PartInfo> list_parts(const std::string& key, const std::string& upload_id) override;
     void complete_upload(const std::string& key, const std::string& upload_id,
                          const std::vector<PartInfo>& parts) override;
     void abort_upload(const std::string& key, const std::string& upload_id) override;
@@ -201,7 +53,13 @@ public:
     bool conditional_allowed() const override { return url_.conditional; }
 
 private:
-    static HttpClient::Options http_options(const StoreOptions& options);
+    using Deadline = std::optional<std::chrono::steady_clock::time_point>;
+    static Deadline deadline_of(const StoreOptions& options) {
+        if (options.timeout.count() <= 0)
+            return std::nullopt;
+        return std::chrono::steady_clock::now() + options.timeout;
+    }
+    HttpClient::Options http_options() const;
     std::string full_key(const std::string& key) const {
         return url_.root.empty() ? key : url_.root + '/' + key;
     }
@@ -216,23 +74,23 @@ private:
     const StoreOptions options_;
     const AwsConfig config_;
     const S3Settings settings_;
+    const Deadline deadline_;
     HttpClient http_;
     CredentialCache credentials_;
     S3Client client_;
     std::atomic<bool> bucket_seen_{false};
 };
 
-HttpClient::Options S3Store::http_options(const StoreOptions& options) {
+HttpClient::Options S3Store::http_options() const {
     HttpClient::Options out;
-    out.connect_timeout = options.connect_timeout;
-    out.bwlimit = options.bwlimit;
-    out.connections = options.connections;
-    out.stop = options.stop;
-    if (options.timeout.count() > 0)
-        out.deadline = std::chrono::steady_clock::now() + options.timeout;
+    out.connect_timeout = options_.connect_timeout;
+    out.bwlimit = options_.bwlimit;
+    out.connections = options_.connections;
+    out.deadline = deadline_;
+    out.stop = options_.stop;
     for (const char* name : {"AWS_CA_BUNDLE", "SSL_CERT_FILE"})
         if (out.ca_file.empty())
-            out.ca_file = options.environment(name).value_or("");
+            out.ca_file = options_.environment(name).value_or("");
     return out;
 }
 
@@ -258,7 +116,7 @@ S3Request S3Store::request(std::string verb, std::string method, const std::stri
 void S3Store::add_write_headers(S3Request& r, const PutOptions& options) const {
     r.headers.emplace_back("content-type", options.content_type);
     for (const auto& [name, value] : options.meta)
-        r.headers.emplace_back(std::string(kMetaPrefix) + name, value);
+        r.headers.emplace_back(std::string(kS3MetaPrefix) + name, value);
     if (!url_.sse.empty())
         r.headers.emplace_back("x-amz-server-side-encryption", url_.sse);
     if (!url_.sse_kms_key_id.empty())
@@ -280,8 +138,8 @@ std::optional<ObjectInfo> S3Store::head(const std::string& key) {
         throw client_.failure(reply, r);
     }
     bucket_seen_ = true;
-    ObjectInfo info = info_from(key, reply.http);
-    auto size = object_size(reply.http);
+    ObjectInfo info = s3_object_info(key, reply.http);
+    auto size = s3_object_size(reply.http);
     if (!size)
         throw Error(ErrorKind::data, r.what + ": reply without a valid length");
     info.size = *size;
@@ -301,8 +159,8 @@ std::optional<ObjectInfo> S3Store::explain_head(const std::string& key) {
     if (!reply.ok() && !empty)
         throw client_.failure(reply, r);
     bucket_seen_ = true;
-    ObjectInfo info = info_from(key, reply.http);
-    info.size = empty ? 0 : object_size(reply.http).value_or(0);
+    ObjectInfo info = s3_object_info(key, reply.http);
+    info.size = empty ? 0 : s3_object_size(reply.http).value_or(0);
     return info;
 }
 
@@ -319,7 +177,7 @@ std::optional<ObjectInfo> S3Store::get(const std::string& key, Sink& sink,
                                              std::to_string(options.range->offset));
         return info;
     }
-    Download download(r.what, key, sink, options);
+    S3Download download(r.what, key, sink, options);
     r.choose_sink = [&](const HttpResponse& head) { return download.accept(head); };
     const std::string nothing = hash_body(nullptr, options_.stop);
     constexpr std::uint64_t kProgress = 64 << 10; // less is a server that drips
@@ -337,12 +195,12 @@ std::optional<ObjectInfo> S3Store::get(const std::string& key, Sink& sink,
             retry.progress();
         if (retry.again(reply))
             continue;
-        if (is_missing_key(reply) && !download.begun())
+        if (is_missing_key(reply) && !download.received())
             return std::nullopt;
         if (is_missing_key(reply) || reply.http.status == 412)
             throw Error(ErrorKind::conflict,
-                        r.what + (download.begun() ? ": the object changed while it was read"
-                                                   : ": the object changed"));
+                        r.what + (download.received() ? ": the object changed while it was read"
+                                                      : ": the object changed"));
         if (reply.http.status == 416)
             throw Error(ErrorKind::data, r.what + ": wanted bytes beyond the end of the object");
         throw client_.failure(reply, r);
@@ -361,7 +219,7 @@ std::string S3Store::put(const std::string& key, const Body& body, const PutOpti
         r.headers.emplace_back("if-none-match", "*");
     r.body = &body;
     r.on_sent = options.on_bytes;
-    return info_from(key, client_.expect_ok(r).http).etag;
+    return s3_object_info(key, client_.expect_ok(r).http).etag;
 }
 
 void S3Store::remove(const std::string& key) {
@@ -434,7 +292,7 @@ std::string S3Store::upload_part(const std::string& key, const std::string& uplo
     r.body = &body;
     r.on_sent = on_bytes;
     S3Reply reply = client_.expect_ok(r);
-    std::string etag = info_from(key, reply.http).etag;
+    std::string etag = s3_object_info(key, reply.http).etag;
     if (etag.empty())
         throw Error(ErrorKind::data, r.what + ": reply without ETag");
     return etag;
@@ -448,13 +306,12 @@ std::string S3Store::upload_part_copy(const std::string& key, const std::string&
     if (range.length == 0)
         throw Error(ErrorKind::internal, r.what + ": empty range");
     r.query = {{"partNumber", std::to_string(number)}, {"uploadId", upload_id}};
-    r.headers = {{"x-amz-copy-source",
-                  uri_encode('/' + url_.bucket + '/' + full_key(source_key), true)},
-                 {"x-amz-copy-source-range",
-                  "bytes=" + std::to_string(range.offset) + '-' +
-                      std::to_string(range.offset + range.length - 1)}};
+    r.headers = {
+        {"x-amz-copy-source", uri_encode('/' + url_.bucket + '/' + full_key(source_key), true)},
+        {"x-amz-copy-source-range", "bytes=" + std::to_string(range.offset) + '-' +
+                                        std::to_string(range.offset + range.length - 1)}};
     if (!source_etag.empty())
-        r.headers.emplace_back("x-amz-copy-source-if-match", quoted(source_etag));
+        r.headers.emplace_back("x-amz-copy-source-if-match", quoted_etag(source_etag));
     MemoryBody nothing("");
     r.body = &nothing;
     r.error_in_200 = true;
@@ -520,8 +377,8 @@ void S3Store::abort_upload(const std::string& key, const std::string& upload_id)
             throw;
         }
     }
-    throw Error(ErrorKind::transient, r.what + ": parts are still listed after " +
-                                          std::to_string(kRounds) + " aborts");
+    throw Error(ErrorKind::transient,
+                r.what + ": parts are still listed after " + std::to_string(kRounds) + " aborts");
 }
 
 std::vector<UploadInfo> S3Store::list_uploads(const std::string& prefix) {

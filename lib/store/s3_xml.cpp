@@ -37,12 +37,14 @@ pugi::xml_node load(pugi::xml_document& document, std::string_view xml, std::str
     xml = trim(xml);
     // No DOCTYPE: S3 never sends one, and entities are its only use.
     pugi::xml_parse_result result = document.load_buffer(
-        xml.data(), xml.size(), pugi::parse_default | pugi::parse_ws_pcdata_single, pugi::encoding_utf8);
+        xml.data(), xml.size(), pugi::parse_default | pugi::parse_ws_pcdata_single,
+        pugi::encoding_utf8);
     if (!result)
         throw bad(root, "not valid XML: " + std::string(result.description()));
     pugi::xml_node node = document.document_element();
     if (local_name(node) != root)
-        throw bad(root, "unexpected element \"" + std::string(local_name(node)).substr(0, 64) + '"');
+        throw bad(root,
+                  "unexpected element \"" + std::string(local_name(node)).substr(0, 64) + '"');
     return node;
 }
 
@@ -51,7 +53,8 @@ std::uint64_t number(const pugi::xml_node& node, std::string_view name, std::str
     std::uint64_t out = 0;
     auto [end, problem] = std::from_chars(value.data(), value.data() + value.size(), out);
     if (value.empty() || problem != std::errc() || end != value.data() + value.size())
-        throw bad(document, std::string(name) + " \"" + value.substr(0, 64) + "\", expected a number");
+        throw bad(document,
+                  std::string(name) + " \"" + value.substr(0, 64) + "\", expected a number");
     return out;
 }
 

@@ -19,7 +19,8 @@ using HeaderList = std::vector<std::pair<std::string, std::string>>;
 
 struct SigV4Request {
     std::string method;
-    std::string path;   ///< decoded bytes with a leading slash; canonical_path() of it is what is sent
+    std::string
+        path; ///< decoded bytes with a leading slash; canonical_path() of it is what is sent
     QueryParams query;  ///< decoded
     HeaderList headers; ///< incl. host and x-amz-date; all are signed but those proxies may change
     std::string payload_hash; ///< hex SHA-256 of the body

@@ -120,7 +120,8 @@ void parse_query(StoreUrl& url, std::string_view query) {
         if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos)
             throw usage(name + " holds a control character", "remove it");
         if (value.empty() && !names_a_secret(name))
-            throw usage('"' + name + "\" has no value", "write " + name + "=VALUE, or leave it out");
+            throw usage('"' + name + "\" has no value",
+                        "write " + name + "=VALUE, or leave it out");
         set_query(url, name, value);
     }
 }

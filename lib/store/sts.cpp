@@ -54,10 +54,10 @@ HttpResponse post(const CredentialContext& c, const Endpoint& endpoint, const st
             request.headers.emplace_back("x-amz-security-token", by->session_token);
         SigV4Request sign{"POST", endpoint.path + '/', {}, request.headers, body_hash};
         SigningKeyCache cache;
-        request.headers.emplace_back(
-            "authorization",
-            authorization_header(sign, PathMode::normalized, by->access_key_id,
-                                 by->secret_access_key, now, {region, "sts"}, cache));
+        request.headers.emplace_back("authorization",
+                                     authorization_header(sign, PathMode::normalized,
+                                                          by->access_key_id, by->secret_access_key,
+                                                          now, {region, "sts"}, cache));
     }
     return c.http.perform(request);
 }
@@ -85,17 +85,18 @@ Credentials call(const CredentialContext& c, const QueryParams& form, const Role
         Outcome outcome{reply.transport, reply.status, error ? error->code : ""};
         if (classify(outcome) == Verdict::ok) {
             StsCredentials got = parse_sts_credentials(reply.body);
-            Credentials out{got.access_key_id, got.secret_access_key, got.session_token, {}, source};
+            Credentials out{
+                got.access_key_id, got.secret_access_key, got.session_token, {}, source};
             if (!got.expiration.empty())
                 out.expires = parse_time(got.expiration);
             return out;
         }
         std::optional<Millis> delay;
         if (classify(outcome) == Verdict::retry)
-            delay = retry_delay(attempt,
-                                std::chrono::duration_cast<Millis>(
-                                    std::chrono::steady_clock::now() - began),
-                                kBudget, std::nullopt, 0.5);
+            delay = retry_delay(
+                attempt,
+                std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - began),
+                kBudget, std::nullopt, 0.5);
         if (!delay) {
             std::string why = reply.transport != Transport::ok ? reply.transport_error
                                                                : std::to_string(reply.status);

@@ -10,14 +10,14 @@ namespace zl {
 
 /// Every byte but `A-Za-z0-9-._~` becomes %XX in upper case; `/` stays if @p keep_slash.
 std::string uri_encode(std::string_view text, bool keep_slash);
-/// A `%` that is not followed by two hex digits stays as it is. @p plus_is_space: `+` is a space, as
-/// in forms and in S3's `encoding-type=url`.
+/// A `%` that is not followed by two hex digits stays as it is. @p plus_is_space: `+` is a space,
+/// as in forms and in S3's `encoding-type=url`.
 std::string percent_decode(std::string_view text, bool plus_is_space = false);
 
 /// Decoded name and value pairs; a sub-resource such as `uploads` has an empty value.
 using QueryParams = std::vector<std::pair<std::string, std::string>>;
-/// `name=value&...`, encoded, sorted by encoded name, then encoded value. What is signed and what is
-/// sent are this same text.
+/// `name=value&...`, encoded, sorted by encoded name, then encoded value. What is signed and what
+/// is sent are this same text.
 std::string canonical_query(const QueryParams& params);
 
 /// `http[s]://HOST[:PORT][/PATH]`.

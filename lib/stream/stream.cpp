@@ -2,8 +2,10 @@
 
 #include "base/error.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,34 +14,39 @@
 
 namespace zl {
 
-FdSource::FdSource(int fd, std::string name, std::stop_token stop)
-    : fd_(fd), name_(std::move(name)), wake_(::eventfd(0, EFD_CLOEXEC)) {
+Waiter::Waiter(std::stop_token stop) : wake_(::eventfd(0, EFD_CLOEXEC)) {
     if (wake_ < 0)
         throw sys_error("eventfd");
     if (stop.stop_possible())
         on_stop_ = std::make_unique<std::stop_callback<std::function<void()>>>(
-            stop, [this] { cancel(); });
+            std::move(stop), [this] { cancel(); });
 }
 
-FdSource::~FdSource() {
+Waiter::~Waiter() {
     on_stop_.reset();
     ::close(wake_);
 }
 
-void FdSource::cancel() noexcept {
+void Waiter::cancel() noexcept {
     cancelled_ = true;
     ::eventfd_write(wake_, 1);
 }
 
-std::size_t FdSource::read(std::span<std::byte> buffer) {
+void Waiter::wait(int fd, short events, const std::string& name) {
     for (;;) {
-        pollfd p[2] = {{fd_, POLLIN, 0}, {wake_, POLLIN, 0}};
+        pollfd p[2] = {{fd, events, 0}, {wake_, POLLIN, 0}};
         if (::poll(p, 2, -1) < 0 && errno != EINTR)
-            throw sys_error("poll " + name_);
+            throw sys_error("poll " + name);
         if (cancelled_)
             throw Interrupted();
-        if (p[0].revents == 0)
-            continue;
+        if (p[0].revents)
+            return;
+    }
+}
+
+std::size_t FdSource::read(std::span<std::byte> buffer) {
+    for (;;) {
+        waiter_.wait(fd_, POLLIN, name_);
         ssize_t n = ::read(fd_, buffer.data(), buffer.size());
         if (n >= 0)
             return static_cast<std::size_t>(n);
@@ -48,17 +55,29 @@ std::size_t FdSource::read(std::span<std::byte> buffer) {
     }
 }
 
+FdSink::FdSink(int fd, std::string name, std::stop_token stop) : fd_(fd), name_(std::move(name)) {
+    struct stat st;
+    if (::fstat(fd, &st) != 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+        return;
+    waiter_ = std::make_unique<Waiter>(std::move(stop));
+    // poll(2) says "writable" when one page is free; a larger write would then block where no stop can
+    // reach it. O_NONBLOCK on the descriptor would change it for the shell and its other programs too,
+    // so a pipe is opened anew. Where that is refused (another user's pipe) writes may block.
+    if (S_ISFIFO(st.st_mode))
+        own_ = UniqueFd(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(),
+                               O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+    if (own_)
+        fd_ = own_.get();
+}
+
 void FdSink::write(Bytes data) {
     while (!data.empty()) {
+        if (waiter_)
+            waiter_->wait(fd_, POLLOUT, name_);
         ssize_t n = ::write(fd_, data.data(), data.size());
         if (n < 0) {
-            if (errno == EINTR)
+            if (errno == EINTR || errno == EAGAIN)
                 continue;
-            if (errno == EAGAIN) {
-                pollfd p{fd_, POLLOUT, 0};
-                ::poll(&p, 1, -1);
-                continue;
-            }
             if (errno == EPIPE)
                 throw BrokenPipe();
             throw sys_error("write " + name_).with_kind(ErrorKind::io);

@@ -2,6 +2,8 @@
 /// never by itself success (a pipe cannot tell "done" from "died"), see lib/README.md I1.
 #pragma once
 
+#include "base/file.hpp"
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -35,32 +37,50 @@ public:
     virtual void finish() {}
 };
 
-/// Reads a descriptor that somebody else owns. A blocking read() is woken by @p stop (the
-/// descriptor is polled together with an eventfd) and throws Interrupted.
+/// Waits for a descriptor, or for a cancel from another thread or a stop token.
+class Waiter {
+public:
+    explicit Waiter(std::stop_token stop);
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter();
+    void cancel() noexcept;
+    /// Until @p fd has one of the poll(2) @p events. Throws Interrupted once cancelled.
+    void wait(int fd, short events, const std::string& name);
+
+private:
+    std::atomic<bool> cancelled_ = false;
+    int wake_;
+    std::unique_ptr<std::stop_callback<std::function<void()>>> on_stop_;
+};
+
+/// Reads a descriptor that somebody else owns. A read() that is blocked is woken by @p stop and
+/// throws Interrupted.
 class FdSource final : public Source {
 public:
-    FdSource(int fd, std::string name, std::stop_token stop = {});
-    ~FdSource() override;
+    FdSource(int fd, std::string name, std::stop_token stop = {})
+        : fd_(fd), name_(std::move(name)), waiter_(std::move(stop)) {}
     std::size_t read(std::span<std::byte> buffer) override;
-    void cancel() noexcept override;
+    void cancel() noexcept override { waiter_.cancel(); }
 
 private:
     int fd_;
     std::string name_;
-    std::atomic<bool> cancelled_ = false;
-    int wake_ = -1;
-    std::unique_ptr<std::stop_callback<std::function<void()>>> on_stop_;
+    Waiter waiter_;
 };
 
-/// Writes to a descriptor that somebody else owns. EPIPE throws BrokenPipe.
+/// Writes to a descriptor that somebody else owns. EPIPE throws BrokenPipe. A write() to a full pipe is
+/// woken by @p stop and throws Interrupted.
 class FdSink final : public Sink {
 public:
-    FdSink(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+    FdSink(int fd, std::string name, std::stop_token stop = {});
     void write(Bytes data) override;
 
 private:
     int fd_;
     std::string name_;
+    UniqueFd own_;                   ///< a pipe, opened anew without blocking
+    std::unique_ptr<Waiter> waiter_; ///< not for files: they never block for long
 };
 
 /// The reader of our stdout went away: run_tool ends silently with 141.

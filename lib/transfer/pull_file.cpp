@@ -30,7 +30,11 @@ public:
     PartialFile(const std::string& path, const std::string& wanted, std::uint64_t ranges)
         : part_(dir_name(path) + "/." + path.substr(path.rfind('/') + 1) + ".zl-part"),
           journal_(part_ + ".ranges"), wanted_(wanted), done_(ranges) {
-        data_ = open_file(part_, O_RDWR | O_CREAT, 0666); // FILE's own mode, before the lock's
+        try {
+            data_ = open_file(part_, O_RDWR | O_CREAT, 0666); // FILE's own mode, before the lock's
+        } catch (Error& e) {
+            throw e.with_kind(ErrorKind::exists); // 73: cannot be created
+        }
         lock_ = FileLock::try_lock(part_);
         if (!lock_)
             throw Error(ErrorKind::transient, part_ + ": another zl-pull writes it",

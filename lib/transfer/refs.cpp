@@ -83,7 +83,8 @@ Resolved newest_of_all(ObjectStore& store, const std::string& prefix) {
         return true;
     });
     if (!newest)
-        throw Error(ErrorKind::not_found, "no named layer in " + store.describe(prefix + "refs/"),
+        throw Error(ErrorKind::not_found, "no layer is named in " + store.describe(prefix + "refs/") +
+                                              ", so there is no latest one",
                     "zl-push --name NAME makes one");
     return from_ref(store, *newest, "latest");
 }

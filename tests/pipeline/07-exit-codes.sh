@@ -50,7 +50,7 @@ refused 64 'scheme|s3://|ftp' zl-push --store 'ftp://x/y' <"$T/layer"
 say "not there: 66"
 refused 66 "$T/nothing" zl-pack "$T/nothing"
 refused 66 'web9' zl-pull web9
-refused 66 'latest|no layer' zl-pull latest
+refused 66 'no named layer|latest' zl-pull latest
 refused 66 'aaaaaaaaaa' zl-pull sha256:$(printf 'a%.0s' {1..64})
 refused 66 'deadbeef' zl-pull deadbeef
 

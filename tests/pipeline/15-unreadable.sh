@@ -24,10 +24,14 @@ say "push says 3 too, behind a pipe and as -- CMD; the layer can be had"
 expect_exit 3 zl-push --name part <"$T/u/layer"
 [[ $(cat "$OUT") =~ ^sha256:[0-9a-f]{64}$ ]]
 jq -e '.incomplete == true' "$T"/store/layers/*.meta.json >/dev/null
-zl-pull part | cmp - "$T/u/layer"
-export ZL_STORE=file://$T/u/store
+expect_exit 3 zl-pull part
+cmp "$OUT" "$T/u/layer"
+expect_exit 3 zl-unpack -C "$T/back" <"$T/u/layer"
+[ -f "$T/back/dir/file00" ]
+export ZL_STORE=file://$T/u/store ZL_STATE_DIR=$T/u/state
 expect_exit 3 as_user zl-push --name part -- zl-pack "$T/tree"
-zl-pull part | cmp - "$T/u/layer"
+expect_exit 3 zl-pull part
+cmp "$OUT" "$T/u/layer"
 
 say "root reads all of it, exit 0, other digest"
 zl-pack "$T/tree" >"$T/whole"

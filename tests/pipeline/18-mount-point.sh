@@ -18,7 +18,7 @@ umount "$T/volume"
 
 say "a fresh ext4, which has lost+found"
 truncate -s 200M "$T/disk"
-mkfs.ext4 -q "$T/disk"
+mkfs.ext4 -q -b 4096 "$T/disk"
 mount -o loop "$T/disk" "$T/volume"
 zl-unpack -C "$T/volume" <"$T/layer"
 same_tree --ignore-path lost+found --ignore alloc "$T/tree" "$T/volume"

@@ -49,9 +49,9 @@ code=0
 zl-pack -o "$T/tree3/layer.tar.zst" "$T/tree3" 2>"$ERR" || code=$?
 [ $code = 0 ] || [ $code = 3 ] || [ $code = 64 ] || fail "exit $code: $(cat "$ERR")"
 
-say "a TiB of hole is neither read nor written"
+say "a hole is neither read nor written, whatever its size"
 mkdir "$T/hole"
-truncate -s 1T "$T/hole/sparse"
+truncate -s 64G "$T/hole/sparse"
 echo end >>"$T/hole/sparse"
 start=$SECONDS
 zl-pack "$T/hole" >"$T/layer"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Goal: every form of REF; -o that continues; --path and --have.
+# Goal: every form of REF; -o that continues; --path.
 . "$(dirname "$0")/../support/lib.sh"
 
 mktree --only files "$T/tree"
@@ -28,7 +28,7 @@ gives "web@$between" "$T/l1"
 gives "web@2099-01-01T00:00:00Z" "$T/l2"
 expect_exit 66 zl-pull web@2001-01-01T00:00:00Z
 expect_exit 66 zl-pull we
-expect_exit 66 zl-pull web/
+expect_exit 64 zl-pull web/
 expect_exit 64 zl-pull web@yesterday
 zl-push --name other/x <"$T/l2" >/dev/null
 gives web/1 "$T/l1"
@@ -56,10 +56,3 @@ cmp "$T/path2/sp_odd" "$T/tree/sp_odd"
 cmp "$T/path2/dir/file07" "$T/tree/dir/file07"
 expect_exit 66 zl-pull --path no/such web/1
 expect_empty "$OUT"
-
-say "--have"
-cp -a "$T/tree" "$T/tree3"
-echo changed >"$T/tree3/text"
-zl-pack "$T/tree3" >"$T/l3"
-zl-push --name web <"$T/l3" >/dev/null
-zl-pull --have "$d1" web | cmp - "$T/l3"

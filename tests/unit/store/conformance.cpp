@@ -32,7 +32,9 @@ void run_on(const Place& place, const std::string& name,
 
 } // namespace
 
-std::unique_ptr<ObjectStore> Place::open() const { return open_store(url, options, null_log); }
+std::unique_ptr<ObjectStore> Place::open() const {
+    return open_store(url, options, null_log);
+}
 
 std::unique_ptr<ObjectStore> Place::open_with_pages(int page_size) const {
     StoreOptions paged = options;

@@ -1,5 +1,5 @@
-/// What a store has to do whatever it is made of: the cases of test_conformance.cpp run against each
-/// store that for_each_store() opens.
+/// What a store has to do whatever it is made of: the cases of test_conformance.cpp run against
+/// each store that for_each_store() opens.
 ///
 ///   directory   always, in a temporary directory
 ///   S3          when ZL_TEST_S3_STORE holds a store url; keys come from AWS_*. Then a server that

@@ -56,7 +56,9 @@ void FakeHttp::Reply::reset() {
     open_ = false;
 }
 
-void FakeHttp::Reply::close() { open_ = false; }
+void FakeHttp::Reply::close() {
+    open_ = false;
+}
 
 void FakeHttp::Reply::hang() const {
     while (!stopping_)
@@ -160,7 +162,8 @@ bool FakeHttp::read_request(int fd, std::string& buffer, Request& request) {
             std::string(trim(line.substr(colon + 1)));
         at = stop + 2;
     }
-    std::size_t length = request.has("content-length") ? std::stoul(request.header("content-length")) : 0;
+    std::size_t length =
+        request.has("content-length") ? std::stoul(request.header("content-length")) : 0;
     while (buffer.size() < length)
         if (!fill())
             return false;

@@ -21,7 +21,7 @@ class FakeHttp {
 public:
     struct Request {
         std::string method;
-        std::string target; ///< as sent: path?query
+        std::string target;                         ///< as sent: path?query
         std::map<std::string, std::string> headers; ///< lower-case names
         std::string body;
         int connection = 0; ///< 1 = the first that was accepted

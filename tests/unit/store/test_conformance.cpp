@@ -17,8 +17,8 @@ std::vector<PartInfo> upload_parts(ObjectStore& store, const std::string& key,
     std::vector<PartInfo> parts;
     for (std::size_t i = 0; i < bodies.size(); ++i) {
         int number = static_cast<int>(i) + 1;
-        parts.push_back({number, bodies[i].size(),
-                         store.upload_part(key, id, number, MemoryBody(bodies[i]))});
+        parts.push_back(
+            {number, bodies[i].size(), store.upload_part(key, id, number, MemoryBody(bodies[i]))});
     }
     return parts;
 }
@@ -200,7 +200,7 @@ TEST_CASE("of many create-only puts at once one wins") {
 TEST_CASE("listing is in bytewise order and by prefix") {
     for_each_store([](const Place& place) {
         // No key is another one's directory: a directory store cannot have both.
-        const std::vector<std::string> all = {"a-b", "a/b",       "a/c/d", "a0",
+        const std::vector<std::string> all = {"a-b", "a/b",        "a/c/d", "a0",
                                               "ba",  "b/\xc3\xa9", "b/z",   "z"};
         auto store = place.open();
         for (const std::string& key : all)
@@ -387,8 +387,9 @@ TEST_CASE("a part that is sent again replaces the first one") {
         REQUIRE(listed.size() == 1);
         CHECK(listed[0].size == 5);
         CHECK(listed[0].etag == etag);
-        CHECK(error_of([&] { store->complete_upload("o", id, {{1, 3, old_etag}}); }) ==
-              ErrorKind::data);
+        CHECK(error_of([&] {
+                  store->complete_upload("o", id, {{1, 3, old_etag}});
+              }) == ErrorKind::data);
         store->complete_upload("o", id, {{1, 5, etag}});
         CHECK(text_of(*store, "o") == "newer");
     });
@@ -455,8 +456,8 @@ TEST_CASE("parts can be copied from ranges of another object") {
         std::string etag = store->head("old version")->etag;
         std::string id = store->create_upload("new", {});
         std::vector<PartInfo> parts;
-        std::string first = store->upload_part_copy("new", id, 1, "old version", etag,
-                                                    ByteRange{300, kPart});
+        std::string first =
+            store->upload_part_copy("new", id, 1, "old version", etag, ByteRange{300, kPart});
         CHECK(!first.empty());
         std::string second = pattern(777, 8);
         parts.push_back({1, kPart, first});

@@ -1,7 +1,6 @@
 /// The credential chain with an environment and files of its own. FAKE metadata and token services:
 /// see fake_http.hpp.
 #include "fake_http.hpp"
-
 #include "store/credential_sources.hpp"
 #include "store/credentials.hpp"
 #include "store/subprocess.hpp"
@@ -25,8 +24,9 @@ bool has(const std::string& text, const std::string& part) {
 
 /// A home directory, an environment, a clock and an HTTP client.
 struct Bench {
-    Bench() : home(std::filesystem::temp_directory_path() /
-                   ("zl-cred-" + std::to_string(std::random_device()()))) {
+    Bench()
+        : home(std::filesystem::temp_directory_path() /
+               ("zl-cred-" + std::to_string(std::random_device()()))) {
         std::filesystem::create_directories(home / ".aws");
         variables = {{"HOME", home.string()}, {"AWS_EC2_METADATA_DISABLED", "true"}};
     }
@@ -41,8 +41,8 @@ struct Bench {
             auto it = variables.find(name);
             return it == variables.end() ? std::nullopt : std::optional(it->second);
         };
-        return {environment, AwsConfig::load(environment), profile, "us-east-1", http, log, {},
-                [this] { return now; }};
+        return {environment, AwsConfig::load(environment), profile, "us-east-1", http, log,
+                {},          [this] { return now; }};
     }
     Credentials load(const std::string& profile = {}) { return load_credentials(context(profile)); }
     Error refused(const std::string& profile = {}) {
@@ -70,9 +70,9 @@ std::string document(const std::string& id, const std::string& token_field,
 }
 
 std::string sts_reply(const std::string& action, const std::string& id) {
-    return "<" + action + "Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><" + action +
-           "Result><Credentials><AccessKeyId>" + id + "</AccessKeyId><SecretAccessKey>s-" + id +
-           "</SecretAccessKey><SessionToken>t-" + id +
+    return "<" + action + "Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><" +
+           action + "Result><Credentials><AccessKeyId>" + id + "</AccessKeyId><SecretAccessKey>s-" +
+           id + "</SecretAccessKey><SessionToken>t-" + id +
            "</SessionToken><Expiration>2036-01-01T00:00:00Z</Expiration></Credentials></" + action +
            "Result></" + action + "Response>";
 }
@@ -214,7 +214,8 @@ TEST_CASE("a command is stopped at its limit and by a stop request") {
     CHECK_THROWS_AS(run_shell("sleep 60", std::chrono::minutes(1), 1000, stop.get_token()),
                     Interrupted);
     CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(5));
-    result = run_shell("printf x; sleep 0.3; printf y; kill -TERM $$", std::chrono::minutes(1), 10, {});
+    result =
+        run_shell("printf x; sleep 0.3; printf y; kill -TERM $$", std::chrono::minutes(1), 10, {});
     CHECK(result.finished);
     CHECK(result.output == "xy");
     CHECK(result.status == 128 + 15);
@@ -246,7 +247,8 @@ TEST_CASE("a container's endpoint, with its token") {
     b.variables["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = b.path("absent");
     CHECK(b.refused().kind() == ErrorKind::denied);
     b.variables.erase("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-    for (const char* elsewhere : {"http://evil.example/creds", "http://10.0.0.1/", "ftp://localhost/"}) {
+    for (const char* elsewhere :
+         {"http://evil.example/creds", "http://10.0.0.1/", "ftp://localhost/"}) {
         b.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = elsewhere;
         CHECK(b.refused().kind() == ErrorKind::config);
     }
@@ -335,12 +337,13 @@ TEST_CASE("assume-role chains, signed by the source") {
     Bench b;
     b.variables["AWS_ENDPOINT_URL_STS"] = sts.url();
     b.write(".aws/credentials", "[base]\naws_access_key_id=BASE\naws_secret_access_key=s\n");
-    b.write(".aws/config", "[profile outer]\nrole_arn=arn:x:role/outer\nsource_profile=base\n"
-                           "external_id=e&x\nregion=eu-q-1\nduration_seconds=1800\n"
-                           "[profile inner]\nrole_arn=arn:x:role/inner\nsource_profile=outer\n"
-                           "[profile own]\nrole_arn=arn:x:role/own\nsource_profile=own\n"
-                           "aws_access_key_id=OWN\naws_secret_access_key=s\n"
-                           "[profile env]\nrole_arn=arn:x:role/env\ncredential_source=Environment\n");
+    b.write(".aws/config",
+            "[profile outer]\nrole_arn=arn:x:role/outer\nsource_profile=base\n"
+            "external_id=e&x\nregion=eu-q-1\nduration_seconds=1800\n"
+            "[profile inner]\nrole_arn=arn:x:role/inner\nsource_profile=outer\n"
+            "[profile own]\nrole_arn=arn:x:role/own\nsource_profile=own\n"
+            "aws_access_key_id=OWN\naws_secret_access_key=s\n"
+            "[profile env]\nrole_arn=arn:x:role/env\ncredential_source=Environment\n");
     Credentials got = b.load("inner");
     CHECK(got.access_key_id == "INNER");
     CHECK(has(got.source, "profile \"inner\""));

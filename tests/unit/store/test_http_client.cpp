@@ -1,6 +1,6 @@
 #include "fake_http.hpp"
-
 #include "store/http_client.hpp"
+#include "store/token_bucket.hpp"
 
 #include <doctest/doctest.h>
 
@@ -281,9 +281,8 @@ TEST_CASE("a slow sink holds up its own transfer only, with bounded memory") {
 }
 
 TEST_CASE("what sink, body and callbacks throw reaches the caller, and the client works on") {
-    FakeHttp server([](const FakeHttp::Request&, FakeHttp::Reply& reply) {
-        reply.send(200, noise(4 << 20));
-    });
+    FakeHttp server(
+        [](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, noise(4 << 20)); });
     struct Boom {};
     struct BadBody final : Body {
         std::uint64_t size() const override { return 1 << 20; }
@@ -342,6 +341,26 @@ TEST_CASE("the time limit of the run ends transfers") {
     CHECK(since(began) < Millis(2000));
 }
 
+TEST_CASE("a token bucket gives its rate, pays debts and saves up a tenth of a second") {
+    using std::chrono::milliseconds;
+    auto t = Clock::now();
+    TokenBucket bucket(10000, t);
+    CHECK(bucket.grant(500, t) == 0);
+    CHECK(bucket.grant(500, t + milliseconds(10)) == 100);
+    bucket.spend(100);
+    CHECK(bucket.grant(500, t + milliseconds(10)) == 0);
+    CHECK(bucket.grant(5000, t + milliseconds(5000)) == 1000);
+    bucket.spend(3000); // 2000 more than there were
+    CHECK(bucket.grant(1, t + milliseconds(5150)) == 0);
+    CHECK(bucket.wait(t + milliseconds(5150)) > milliseconds(40));
+    CHECK(bucket.wait(t + milliseconds(5150)) < milliseconds(60));
+    CHECK(bucket.grant(1, t + milliseconds(5210)) == 1);
+    TokenBucket unlimited(0, t);
+    CHECK(unlimited.grant(1 << 30, t) == 1 << 30);
+    unlimited.spend(1 << 30);
+    CHECK(unlimited.grant(5, t) == 5);
+}
+
 TEST_CASE("the bandwidth limit holds for all transfers together") {
     FakeHttp server([](const FakeHttp::Request& request, FakeHttp::Reply& reply) {
         reply.send(200, request.method == "GET" ? noise(500000) : "");
@@ -374,8 +393,10 @@ TEST_CASE("the bandwidth limit holds for all transfers together") {
 }
 
 TEST_CASE("proxies come from the environment") {
-    FakeHttp proxy([](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, "via"); });
-    FakeHttp direct([](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, "own"); });
+    FakeHttp proxy(
+        [](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, "via"); });
+    FakeHttp direct(
+        [](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, "own"); });
     HttpClient client(quick());
     ::setenv("http_proxy", proxy.url().c_str(), 1);
     CHECK(client.perform(get("http://store.invalid/k")).body == "via");

@@ -12,8 +12,8 @@ TEST_CASE("outcomes are classified") {
         int status;
         const char* code;
         Verdict verdict;
-        ErrorKind kind;  ///< when it is not retried any more
-        bool ambiguous;  ///< may have been carried out
+        ErrorKind kind; ///< when it is not retried any more
+        bool ambiguous; ///< may have been carried out
     };
     using T = Transport;
     using V = Verdict;

@@ -1,8 +1,7 @@
 /// A real S3 server behind tests/support/faultproxy.py: ZL_TEST_S3_STORE points at the proxy and
 /// ZL_TEST_FAULT_CONTROL at its control port (http://127.0.0.1:PORT). Skipped without.
-#include "conformance.hpp"
-
 #include "base/json.hpp"
+#include "conformance.hpp"
 #include "store/http_client.hpp"
 
 #include <doctest/doctest.h>
@@ -137,8 +136,9 @@ TEST_CASE("a lost reply of complete is reported, not repeated") {
         std::string etag = store.upload_part("c", id, 1, MemoryBody("body"));
         faults.clear();
         faults.set(rule("POST", "uploadId=", R"("action":"lose_response")"));
-        CHECK(error_of([&] { store.complete_upload("c", id, {{1, 4, etag}}); }) ==
-              ErrorKind::transient);
+        CHECK(error_of([&] {
+                  store.complete_upload("c", id, {{1, 4, etag}});
+              }) == ErrorKind::transient);
         CHECK(faults.count("POST") == 1);
         CHECK(text_of(store, "c") == "body"); // it was carried out
     });
@@ -149,8 +149,8 @@ TEST_CASE("an error inside the 200 of complete is tried again") {
         std::string id = store.create_upload("c", {});
         std::string etag = store.upload_part("c", id, 1, MemoryBody("body"));
         faults.clear();
-        faults.set(rule("POST", "uploadId=",
-                        R"("action":"error_in_200","code":"InternalError","count":2)"));
+        faults.set(rule(
+            "POST", "uploadId=", R"("action":"error_in_200","code":"InternalError","count":2)"));
         store.complete_upload("c", id, {{1, 4, etag}});
         CHECK(faults.count("POST") == 3);
         CHECK(text_of(store, "c") == "body");

@@ -2,7 +2,6 @@
 /// fake_http.hpp.
 #include "conformance.hpp"
 #include "fake_http.hpp"
-
 #include "store/s3_client.hpp"
 #include "stream/hash.hpp"
 
@@ -86,8 +85,11 @@ bool has(const std::string& text, const std::string& part) {
 TEST_SUITE_BEGIN("store/s3_store");
 
 TEST_CASE("requests carry what S3 needs and nothing it chokes on") {
-    Bench b([](const Req&, Rep& reply) { reply.send(200, "", {{"ETag", "\"e\""}}); },
-            "&region=eu-x-1&sse=aws:kms&sse_kms_key_id=K&storage_class=STANDARD_IA");
+    Bench b(
+        [](const Req&, Rep& reply) {
+            reply.send(200, "", {{"ETag", "\"e\""}});
+        },
+        "&region=eu-x-1&sse=aws:kms&sse_kms_key_id=K&storage_class=STANDARD_IA");
     b.variables["AWS_SESSION_TOKEN"] = "tok";
     PutOptions options;
     options.meta = {{"a", "b"}};
@@ -249,8 +251,8 @@ TEST_CASE("another region is learned once and remembered") {
                 reply.send(301, r.method == "HEAD" ? "" : error_xml("PermanentRedirect"),
                            {{"x-amz-bucket-region", "eu-west-7"}});
             else
-                reply.send(400, error_xml("AuthorizationHeaderMalformed",
-                                          "<Region>eu-west-7</Region>"));
+                reply.send(400,
+                           error_xml("AuthorizationHeaderMalformed", "<Region>eu-west-7</Region>"));
         });
         b.store().put("k", MemoryBody("x"));
         CHECK(b.server.count() == 2);
@@ -393,8 +395,8 @@ TEST_CASE("complete: errors inside a 200, lost replies and cut ones") {
         return error_of([&] { b.store().complete_upload("k", "i+/=", {{1, 5, "e"}}); });
     };
     Bench repeated([&](const Req& r, Rep& reply) {
-        reply.send(200, r.number < 3 ? error_xml(r.number == 1 ? "InternalError" : "SlowDown")
-                                     : good);
+        reply.send(200,
+                   r.number < 3 ? error_xml(r.number == 1 ? "InternalError" : "SlowDown") : good);
     });
     repeated.store().complete_upload("k", "i+/=", {{1, 5, "e"}});
     CHECK(repeated.server.count() == 3);
@@ -449,8 +451,9 @@ TEST_CASE("a complete is not resent by libcurl on a connection that died") {
             reply.send(200, "", {{"ETag", "\"e\""}});
     });
     b.store().put("k", MemoryBody("x")); // leaves a pooled connection
-    CHECK(error_of([&] { b.store().complete_upload("k", "i", {{1, 1, "e"}}); }) ==
-          ErrorKind::transient);
+    CHECK(error_of([&] {
+              b.store().complete_upload("k", "i", {{1, 1, "e"}});
+          }) == ErrorKind::transient);
     CHECK(b.server.count() == 2);
 }
 
@@ -502,8 +505,9 @@ TEST_CASE("head tells absent, refused and missing bucket apart") {
 
 TEST_CASE("listings that make no sense are data errors, and end") {
     for (const char* body :
-         {"", "not xml", "<ListBucketResult><IsTruncated>true</IsTruncated>"
-                         "<NextContinuationToken>same</NextContinuationToken></ListBucketResult>"}) {
+         {"", "not xml",
+          "<ListBucketResult><IsTruncated>true</IsTruncated>"
+          "<NextContinuationToken>same</NextContinuationToken></ListBucketResult>"}) {
         INFO(body);
         Bench b([&](const Req&, Rep& reply) { reply.send(200, body); });
         CHECK(error_of([&] { conformance::keys(b.store(), ""); }) == ErrorKind::data);
@@ -529,8 +533,9 @@ TEST_CASE("a copied part whose 200 holds an error is an error") {
     CHECK(r.header("x-amz-copy-source-range") == "bytes=10-29");
     CHECK(r.header("x-amz-copy-source-if-match") == "\"tag\"");
     Bench lacks([](const Req&, Rep& reply) { reply.send(501, error_xml("NotImplemented")); });
-    CHECK(error_of([&] { lacks.store().upload_part_copy("k", "i", 2, "s", "t", {0, 1}); }) ==
-          ErrorKind::unsupported);
+    CHECK(error_of([&] {
+              lacks.store().upload_part_copy("k", "i", 2, "s", "t", {0, 1});
+          }) == ErrorKind::unsupported);
     CHECK(lacks.server.count() == 1);
 }
 
@@ -544,7 +549,8 @@ TEST_CASE("conditional put: conflict, race and unsupported") {
     CHECK(put(exists) == ErrorKind::conflict);
     CHECK(exists.server.count() == 1);
     Bench race([](const Req& r, Rep& reply) {
-        reply.send(r.number < 3 ? 409 : 200, r.number < 3 ? error_xml("ConditionalRequestConflict") : "");
+        reply.send(r.number < 3 ? 409 : 200,
+                   r.number < 3 ? error_xml("ConditionalRequestConflict") : "");
     });
     race.store().put("k", MemoryBody("x"), create);
     CHECK(race.server.count() == 3);
@@ -562,6 +568,16 @@ TEST_CASE("a stop request wakes a waiting retry") {
     auto began = Clock::now();
     CHECK_THROWS_AS(b.store().put("k", MemoryBody("x")), Interrupted);
     CHECK(Clock::now() - began < Millis(1000));
+}
+
+TEST_CASE("no retry waits past the time limit of the run") {
+    Bench b([](const Req&, Rep& reply) {
+        reply.send(503, error_xml("SlowDown"), {{"Retry-After", "4"}});
+    });
+    b.options.timeout = Millis(1000);
+    auto began = Clock::now();
+    CHECK(error_of([&] { b.store().put("k", MemoryBody("x")); }) == ErrorKind::transient);
+    CHECK(Clock::now() - began < Millis(1500));
 }
 
 TEST_CASE("no credentials: denied, with a list of what was looked at") {
@@ -587,8 +603,8 @@ TEST_CASE("the log has one line per request and no secret") {
     b.store().put("k", MemoryBody("x"));
     CHECK(has(b.log.text, "put s3://buck/root/k: 200"));
     CHECK(has(b.log.text, "REQ1"));
-    for (const char* part : {kSecret, "token-not-to-be-seen", "Signature", "Authorization",
-                             "AWS4-HMAC"})
+    for (const char* part :
+         {kSecret, "token-not-to-be-seen", "Signature", "Authorization", "AWS4-HMAC"})
         CHECK(!has(b.log.text, part));
 }
 
@@ -600,9 +616,10 @@ TEST_CASE("region and endpoint come from the nearest place that names them") {
         std::string region;
         bool virtual_host;
     };
-    const std::map<std::string, std::string> all = {
-        {"AWS_ENDPOINT_URL_S3", "http://s3-var:1"}, {"AWS_ENDPOINT_URL", "http://var:2"},
-        {"AWS_REGION", "r-var"}, {"AWS_DEFAULT_REGION", "r-default"}};
+    const std::map<std::string, std::string> all = {{"AWS_ENDPOINT_URL_S3", "http://s3-var:1"},
+                                                    {"AWS_ENDPOINT_URL", "http://var:2"},
+                                                    {"AWS_REGION", "r-var"},
+                                                    {"AWS_DEFAULT_REGION", "r-default"}};
     const Row rows[] = {
         {"s3://bucket", {}, "", "us-east-1", true},
         {"s3://my.bucket", {}, "", "us-east-1", false},
@@ -612,11 +629,16 @@ TEST_CASE("region and endpoint come from the nearest place that names them") {
         {"s3://bucket?endpoint=https://U:443/&region=r-url", all, "https://u", "r-url", false},
         {"s3://bucket", all, "http://s3-var:1", "r-var", false},
         {"s3://bucket?addressing=virtual", all, "http://s3-var:1", "r-var", true},
-        {"s3://bucket", {{"AWS_ENDPOINT_URL", "http://var:2"}, {"AWS_DEFAULT_REGION", "r-default"}},
-         "http://var:2", "r-default", false},
+        {"s3://bucket",
+         {{"AWS_ENDPOINT_URL", "http://var:2"}, {"AWS_DEFAULT_REGION", "r-default"}},
+         "http://var:2",
+         "r-default",
+         false},
         {"s3://bucket",
          {{"AWS_ENDPOINT_URL", "http://var:2"}, {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"}},
-         "", "us-east-1", true},
+         "",
+         "us-east-1",
+         true},
     };
     for (const Row& row : rows) {
         INFO(row.url);

@@ -32,7 +32,8 @@ const std::string kError = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code>"
                            "<RequestId>r1</RequestId></Error>";
 
 /// Each proper prefix of @p text must be refused as data, and so must @p text in another element.
-template <typename F> void check_robust(const std::string& text, F parse) {
+template <typename F>
+void check_robust(const std::string& text, F parse) {
     for (std::size_t n = 0; n < text.size(); ++n) {
         CAPTURE(n);
         try {

@@ -16,8 +16,8 @@ std::string signature(const SigV4Request& request, PathMode mode, const std::str
                       const std::string& secret, const std::string& time,
                       const SigningScope& scope) {
     SigningKeyCache cache;
-    std::string header = authorization_header(request, mode, id, secret, parse_time(time), scope,
-                                              cache);
+    std::string header =
+        authorization_header(request, mode, id, secret, parse_time(time), scope, cache);
     return header.substr(header.rfind('=') + 1);
 }
 
@@ -80,18 +80,16 @@ TEST_SUITE_BEGIN("store/sigv4");
 
 TEST_CASE("signs the documented S3 examples") {
     SigV4Request get{"GET", "/test.txt", {}, {{"Range", "bytes=0-9"}}, kNothing};
-    CHECK(doc_signature(get) ==
-          "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
+    CHECK(doc_signature(get) == "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
 
     std::string body = "Welcome to Amazon S3.";
-    SigV4Request put{"PUT",
-                     "/test$file.text",
-                     {},
-                     {{"Date", "Fri, 24 May 2013 00:00:00 GMT"},
-                      {"x-amz-storage-class", "REDUCED_REDUNDANCY"}},
-                     sha256(as_bytes(body)).hex()};
-    CHECK(doc_signature(put) ==
-          "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
+    SigV4Request put{
+        "PUT",
+        "/test$file.text",
+        {},
+        {{"Date", "Fri, 24 May 2013 00:00:00 GMT"}, {"x-amz-storage-class", "REDUCED_REDUNDANCY"}},
+        sha256(as_bytes(body)).hex()};
+    CHECK(doc_signature(put) == "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
 
     SigV4Request lifecycle{"GET", "/", {{"lifecycle", ""}}, {}, kNothing};
     CHECK(doc_signature(lifecycle) ==
@@ -161,8 +159,10 @@ TEST_CASE("headers are folded, trimmed, merged and sorted; some are not signed")
 TEST_CASE("the cached signing key follows date, region, service and secret") {
     SigningKeyCache cache;
     const std::vector<std::tuple<std::string, std::string, SigningScope>> rows = {
-        {"s1", "20260101", {"r1", "s3"}}, {"s2", "20260101", {"r1", "s3"}},
-        {"s2", "20260102", {"r1", "s3"}}, {"s2", "20260102", {"r2", "s3"}},
+        {"s1", "20260101", {"r1", "s3"}},
+        {"s2", "20260101", {"r1", "s3"}},
+        {"s2", "20260102", {"r1", "s3"}},
+        {"s2", "20260102", {"r2", "s3"}},
         {"s2", "20260102", {"r2", "sts"}}};
     std::vector<std::string> seen;
     for (const auto& [secret, date, scope] : rows) {
@@ -174,13 +174,14 @@ TEST_CASE("the cached signing key follows date, region, service and secret") {
     }
 }
 
-TEST_CASE("AWS's published cases" *
-          doctest::skip(std::getenv("ZL_SIGV4_VECTORS") == nullptr)) {
+TEST_CASE("AWS's published cases" * doctest::skip(std::getenv("ZL_SIGV4_VECTORS") == nullptr)) {
     // In S3 mode the path stays as it is, so these six sign like their unnormalized twins.
-    const std::vector<std::string> shortened = {
-        "get-relative-normalized", "get-relative-relative-normalized", "get-slash-normalized",
-        "get-slash-dot-slash-normalized", "get-slash-pointless-dot-normalized",
-        "get-slashes-normalized"};
+    const std::vector<std::string> shortened = {"get-relative-normalized",
+                                                "get-relative-relative-normalized",
+                                                "get-slash-normalized",
+                                                "get-slash-dot-slash-normalized",
+                                                "get-slash-pointless-dot-normalized",
+                                                "get-slashes-normalized"};
     int cases = 0;
     std::filesystem::path root = std::getenv("ZL_SIGV4_VECTORS");
     for (const auto& entry : std::filesystem::directory_iterator(root)) {
@@ -195,15 +196,14 @@ TEST_CASE("AWS's published cases" *
         request.headers.emplace_back("X-Amz-Date", amz_date(parse_time(time)));
         const Json& keys = context["credentials"];
         if (keys.contains("token") && !context.value("omit_session_token", false))
-            request.headers.emplace_back("X-Amz-Security-Token",
-                                         json_string(keys, "token", name));
+            request.headers.emplace_back("X-Amz-Security-Token", json_string(keys, "token", name));
         if (context.value("sign_body", false))
             request.headers.emplace_back("x-amz-content-sha256", request.payload_hash);
         auto sign = [&](PathMode mode) {
-            return signature(request, mode, json_string(keys, "access_key_id", name),
-                             json_string(keys, "secret_access_key", name), time,
-                             {json_string(context, "region", name),
-                              json_string(context, "service", name)});
+            return signature(
+                request, mode, json_string(keys, "access_key_id", name),
+                json_string(keys, "secret_access_key", name), time,
+                {json_string(context, "region", name), json_string(context, "service", name)});
         };
         auto expected = [&](const std::filesystem::path& directory) {
             std::string text = *read_file(directory / "header-signature.txt");

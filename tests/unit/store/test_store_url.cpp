@@ -30,10 +30,10 @@ TEST_CASE("directories") {
         const char* text;
         const char* path;
     };
-    for (const Row& row : {Row{"/srv/store", "/srv/store"}, Row{"/srv/store//", "/srv/store"},
-                           Row{"/", "/"}, Row{"file:///srv/a%20b", "/srv/a b"},
-                           Row{"/srv/a%20b", "/srv/a%20b"}, Row{"/srv/what?", "/srv/what?"},
-                           Row{"file://localhost/srv", "/srv"}}) {
+    for (const Row& row :
+         {Row{"/srv/store", "/srv/store"}, Row{"/srv/store//", "/srv/store"}, Row{"/", "/"},
+          Row{"file:///srv/a%20b", "/srv/a b"}, Row{"/srv/a%20b", "/srv/a%20b"},
+          Row{"/srv/what?", "/srv/what?"}, Row{"file://localhost/srv", "/srv"}}) {
         INFO(row.text);
         StoreUrl url = StoreUrl::parse(row.text);
         CHECK(url.kind == StoreUrl::Kind::directory);
@@ -52,10 +52,10 @@ TEST_CASE("buckets and roots") {
         const char* bucket;
         const char* root;
     };
-    for (const Row& row : {Row{"s3://b", "b", ""}, Row{"s3://b/", "b", ""},
-                           Row{"s3://b/r", "b", "r"}, Row{"s3://b//r/s//", "b", "r/s"},
-                           Row{"s3://b/a%20b", "b", "a b"}, Row{"s3://my.bucket/x", "my.bucket", "x"},
-                           Row{"s3://b?region=x", "b", ""}}) {
+    for (const Row& row :
+         {Row{"s3://b", "b", ""}, Row{"s3://b/", "b", ""}, Row{"s3://b/r", "b", "r"},
+          Row{"s3://b//r/s//", "b", "r/s"}, Row{"s3://b/a%20b", "b", "a b"},
+          Row{"s3://my.bucket/x", "my.bucket", "x"}, Row{"s3://b?region=x", "b", ""}}) {
         INFO(row.text);
         StoreUrl url = StoreUrl::parse(row.text);
         CHECK(url.kind == StoreUrl::Kind::s3);
@@ -98,10 +98,11 @@ TEST_CASE("wrong settings name the fix") {
         const char* hint;
     };
     for (const Row& row :
-         {Row{"regoin=x", "region"}, Row{"end_point=x", "endpoint"}, Row{"class=x", "storage_class"},
-          Row{"uniform=1", "uniform_parts"}, Row{"addressing=dns", "virtual"},
-          Row{"sse=aes", "AES256"}, Row{"conditional=maybe", "off"}, Row{"uniform_parts=2", "=1"},
-          Row{"region", "region="}, Row{"region=", "region="}, Row{"endpoint=host:9000", "https://"},
+         {Row{"regoin=x", "region"}, Row{"end_point=x", "endpoint"},
+          Row{"class=x", "storage_class"}, Row{"uniform=1", "uniform_parts"},
+          Row{"addressing=dns", "virtual"}, Row{"sse=aes", "AES256"},
+          Row{"conditional=maybe", "off"}, Row{"uniform_parts=2", "=1"}, Row{"region", "region="},
+          Row{"region=", "region="}, Row{"endpoint=host:9000", "https://"},
           Row{"sse_kms_key_id=k", "sse=aws:kms"}}) {
         INFO(row.query);
         Error e = refused(std::string("s3://b?") + row.query);
@@ -112,9 +113,10 @@ TEST_CASE("wrong settings name the fix") {
 
 TEST_CASE("secrets are refused and never repeated") {
     for (const char* text :
-         {"s3://b?access_key=hunter2", "s3://b?secret=hunter2", "s3://b?aws_secret_access_key=hunter2",
-          "s3://b?token=hunter2", "s3://b?X-Amz-Security-Token=hunter2", "s3://b?password=hunter2",
-          "s3://key:hunter2@b/x", "s3://hunter2@b", "https://user:hunter2@host/b",
+         {"s3://b?access_key=hunter2", "s3://b?secret=hunter2",
+          "s3://b?aws_secret_access_key=hunter2", "s3://b?token=hunter2",
+          "s3://b?X-Amz-Security-Token=hunter2", "s3://b?password=hunter2", "s3://key:hunter2@b/x",
+          "s3://hunter2@b", "https://user:hunter2@host/b",
           "s3://b?endpoint=https://user:hunter2@host", "s3://b?X-Amz-Signature=hunter2"}) {
         INFO(text);
         Error e = refused(text);

@@ -208,6 +208,20 @@ TEST_SUITE("stream/stream") {
         std::byte b[1];
         CHECK_THROWS_AS(source.read(b), Interrupted);
     }
+    TEST_CASE("a write to a pipe that nobody reads is woken by a stop") {
+        int p[2];
+        REQUIRE(::pipe2(p, O_CLOEXEC) == 0);
+        UniqueFd r(p[0]), w(p[1]);
+        std::stop_source stop;
+        FdSink sink(w.get(), "pipe", stop.get_token());
+        std::jthread later([&] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+            stop.request_stop();
+        });
+        std::string data(1 << 20, 'x');
+        CHECK_THROWS_AS(sink.write(as_bytes(data)), Interrupted);
+        CHECK((::fcntl(w.get(), F_GETFL) & O_NONBLOCK) == 0);
+    }
     TEST_CASE("a reader that left is BrokenPipe") {
         int p[2];
         REQUIRE(::pipe2(p, O_CLOEXEC) == 0);

@@ -1,0 +1,50 @@
+#include "store/conditional.hpp"
+
+#include <cstdio>
+#include <random>
+
+namespace zl {
+
+namespace {
+
+constexpr const char* kFact = "conditional-create";
+
+bool probe(ObjectStore& store, const std::string& key) {
+    PutOptions create;
+    create.if_none_match = true;
+    try {
+        store.put(key, MemoryBody("probe\n"), create);
+    } catch (const Error& e) {
+        if (e.kind() == ErrorKind::unsupported)
+            return false;
+        throw;
+    }
+    bool refused = false;
+    try {
+        store.put(key, MemoryBody("probe\n"), create);
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::conflict && e.kind() != ErrorKind::unsupported)
+            throw;
+        refused = e.kind() == ErrorKind::conflict;
+    }
+    store.remove(key);
+    return refused;
+}
+
+} // namespace
+
+bool has_conditional_create(ObjectStore& store, const std::string& prefix,
+                            const FactCache& cache) {
+    if (!store.conditional_allowed())
+        return false;
+    if (auto known = cache.get(kFact))
+        return *known == "yes";
+    std::random_device rd;
+    char name[16];
+    std::snprintf(name, sizeof name, "%08x", static_cast<unsigned>(rd()));
+    bool has = probe(store, prefix + "zl-probe-" + name);
+    cache.set(kFact, has ? "yes" : "no");
+    return has;
+}
+
+} // namespace zl
