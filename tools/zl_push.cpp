@@ -131,20 +131,35 @@ void print_pending(ToolContext& ctx, const Pusher::Pending& p) {
     ctx.print(dump_json(j));
 }
 
+Error producer_failed(const std::string& command, int code) {
+    return Error(ErrorKind::data,
+                 command +
+                     (code > 128 ? " was ended by signal " + std::to_string(code - 128)
+                                 : " ended with exit code " + std::to_string(code)) +
+                     ": nothing was stored");
+}
+
 /// Runs CMD and stores what it writes: only if it ends with 0, or with 3 and a true trailer.
 PushOutcome push_command(Pusher& pusher, const PushArguments& a, std::stop_token stop) {
     Child child(a.command);
     FdSource in(child.stdout_fd(), a.command[0], stop);
-    return pusher.push(in, [&](const SpoolResult& s) {
-        int code = child.wait();
-        if (code == 0 || (code == 3 && s.kind == LayerKind::layer && s.incomplete))
-            return;
-        throw Error(ErrorKind::data,
-                    a.command[0] +
-                        (code > 128 ? " was ended by signal " + std::to_string(code - 128)
-                                    : " ended with exit code " + std::to_string(code)) +
-                        ": nothing was stored");
-    });
+    bool input_taken = false;
+    try {
+        return pusher.push(in, [&](const SpoolResult& s) {
+            int code = child.wait();
+            if (code != 0 && !(code == 3 && s.kind == LayerKind::layer && s.incomplete))
+                throw producer_failed(a.command[0], code);
+            input_taken = true;
+        });
+    } catch (const Error& e) {
+        // A cut stream is the consequence; the command's own end is the cause to be told.
+        std::optional<int> code;
+        if (!input_taken && e.kind() == ErrorKind::data)
+            code = child.wait_for(500);
+        if (code.value_or(0) == 0)
+            throw;
+        throw producer_failed(a.command[0], *code).with_hint(e.what());
+    }
 }
 
 int push(ToolContext& ctx, const PushArguments& a) {

@@ -50,24 +50,41 @@ Child::Child(const std::vector<std::string>& argv) {
     ::fcntl(out_.get(), F_SETPIPE_SZ, 1 << 20);
 }
 
+namespace {
+
+int exit_code_of(int status) {
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+} // namespace
+
 int Child::wait() {
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0)
         if (errno != EINTR)
             throw sys_error("wait for child");
     pid_ = -1;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return exit_code_of(status);
+}
+
+std::optional<int> Child::wait_for(int milliseconds) {
+    for (int i = 0; pid_ >= 0 && i <= milliseconds / 10; ++i) {
+        int status = 0;
+        if (::waitpid(pid_, &status, WNOHANG) > 0) {
+            pid_ = -1;
+            return exit_code_of(status);
+        }
+        ::usleep(10000);
+    }
+    return std::nullopt;
 }
 
 Child::~Child() {
     if (pid_ < 0)
         return;
     ::kill(pid_, SIGTERM);
-    for (int i = 0; i < 200; ++i) {
-        if (::waitpid(pid_, nullptr, WNOHANG) != 0)
-            return;
-        ::usleep(10000);
-    }
+    if (wait_for(2000))
+        return;
     ::kill(pid_, SIGKILL);
     ::waitpid(pid_, nullptr, 0);
 }

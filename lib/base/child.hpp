@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,8 @@ public:
     int stdout_fd() const { return out_.get(); }
     /// Wait for its end: exit code, or 128+n when signal n ended it.
     int wait();
+    /// The same, for at most @p milliseconds; nullopt: it is still running.
+    std::optional<int> wait_for(int milliseconds);
 
 private:
     pid_t pid_ = -1;

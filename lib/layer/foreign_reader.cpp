@@ -1,11 +1,11 @@
 #include "layer/foreign_reader.hpp"
 
 #include "base/error.hpp"
-#include "base/file.hpp"
 #include "base/handle.hpp"
 #include "layer/acl_text.hpp"
 #include "layer/pax_parse.hpp"
 #include "layer/pax_records.hpp"
+#include "layer/tar_scanner.hpp"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -23,62 +23,37 @@ namespace zl {
 
 namespace {
 
-constexpr std::size_t kChunk = 64 << 10;
-/// The two zero blocks that end a tar.
-constexpr std::size_t kEndMark = 1024;
+constexpr std::size_t kChunk = 256 << 10;
 constexpr std::uint64_t kMaxId = 0xfffffffe;
 
-/// Gives libarchive everything but the last 1024 bytes, which must be the end mark. libarchive takes
-/// a tar that just stops for a complete one; so, a tar that stops early now stops inside an entry.
-class EndMarkGuard {
+/// The input of libarchive, followed by our own scanner. libarchive takes a tar that just stops for a
+/// complete one, and guesses whether a hard link has content: where the two do not see the same
+/// number of entries, some other reader would see yet another archive (CVE-2025-62518).
+class WatchedSource {
 public:
-    explicit EndMarkGuard(Source& in) : in_(in), buffer_(kChunk + kEndMark) {}
+    explicit WatchedSource(Source& in) : in_(in), buffer_(kChunk) {}
 
     /// The next chunk; empty at the end.
     Bytes next() {
-        // Behind the chunk given last stands what was held back.
-        std::copy(buffer_.begin() + static_cast<std::ptrdiff_t>(given_),
-                  buffer_.begin() + static_cast<std::ptrdiff_t>(held_), buffer_.begin());
-        held_ -= given_;
-        given_ = 0;
-        held_ += read_full(in_, std::span(buffer_).subspan(held_));
-        if (held_ < kEndMark)
-            throw_without_mark();
-        given_ = held_ - kEndMark;
-        if (held_ < buffer_.size() && !all_zero(Bytes(buffer_).subspan(given_, kEndMark)))
-            throw_without_mark();
-        total_ += given_;
-        return Bytes(buffer_).first(given_);
+        const Bytes chunk = Bytes(buffer_).first(in_.read(buffer_));
+        scanner_.write(chunk);
+        return chunk;
     }
-
-    /// The archive was over after @p consumed bytes: what follows must be zeros.
-    void check_rest(std::uint64_t consumed) {
-        const auto unread = std::min<std::uint64_t>(total_ - std::min(total_, consumed), given_);
-        Bytes rest = Bytes(buffer_).subspan(given_ - static_cast<std::size_t>(unread),
-                                            static_cast<std::size_t>(unread));
-        for (;;) {
-            if (!all_zero(rest))
-                throw Error(ErrorKind::data, "malformed tar: data after its end",
-                            "concatenated archives are not supported");
-            rest = next();
-            if (rest.empty())
-                return;
-        }
+    /// libarchive is at its end after @p entries entries.
+    void finish(std::uint64_t entries) {
+        while (!next().empty())
+            ;
+        scanner_.finish();
+        if (scanner_.entries() != entries)
+            throw Error(ErrorKind::data,
+                        "ambiguous tar: " + std::to_string(entries) + " entries to one reader, " +
+                            std::to_string(scanner_.entries()) + " to another");
     }
 
 private:
-    static bool all_zero(Bytes data) {
-        return as_text(data).find_first_not_of('\0') == std::string_view::npos;
-    }
-    [[noreturn]] static void throw_without_mark() {
-        throw Error(ErrorKind::data, "truncated tar: it ends without its two zero blocks");
-    }
-
     Source& in_;
     std::vector<std::byte> buffer_;
-    std::size_t held_ = 0;
-    std::size_t given_ = 0;
-    std::uint64_t total_ = 0; ///< bytes given so far
+    TarScanner scanner_;
 };
 
 /// While it lives, this thread's locale is C: libarchive then leaves names alone. In a UTF-8 locale
@@ -261,10 +236,11 @@ private:
     void check(int rc);
     void fill_entry(archive_entry* from, TarEntry& e);
 
-    EndMarkGuard in_;
+    WatchedSource in_;
     Handle<archive, archive_read_free> archive_;
     std::exception_ptr failure_; ///< of in_, on its way through libarchive
-    bool has_content_ = false;
+    bool has_content_ = false; ///< the current entry's was not read to its end
+    std::uint64_t entries_ = 0;
     bool done_ = false;
 };
 
@@ -312,9 +288,10 @@ bool ForeignReader::next(TarEntry& entry) {
     check(rc);
     if (rc == ARCHIVE_EOF) {
         done_ = true;
-        in_.check_rest(static_cast<std::uint64_t>(archive_filter_bytes(archive_.get(), -1)));
+        in_.finish(entries_);
         return false;
     }
+    ++entries_;
     fill_entry(from, entry);
     return true;
 }
@@ -333,15 +310,15 @@ void ForeignReader::fill_entry(archive_entry* from, TarEntry& e) {
     if (e.type == EntryType::symlink) {
         const char* link = archive_entry_symlink(from);
         e.link = link ? link : "";
+        if (e.link.empty())
+            throw Error(ErrorKind::data, "archive entry '" + show_path(e.path) +
+                                             "': a symbolic link to nothing");
     }
     e.mode = static_cast<std::uint32_t>(archive_entry_perm(from)) & 07777;
     e.uid = in_range(archive_entry_uid(from), kMaxId, "uid", e);
     e.gid = in_range(archive_entry_gid(from), kMaxId, "gid", e);
     e.mtime = archive_entry_mtime(from);
-    const long ns = archive_entry_mtime_nsec(from);
-    if (ns < 0)
-        --e.mtime;
-    e.mtime_ns = static_cast<std::uint32_t>(ns < 0 ? ns + 1'000'000'000 : ns);
+    e.mtime_ns = static_cast<std::uint32_t>(std::clamp(archive_entry_mtime_nsec(from), 0L, 999'999'999L));
     if (e.type == EntryType::char_device || e.type == EntryType::block_device) {
         e.dev_major = in_range(static_cast<std::int64_t>(archive_entry_rdevmajor(from)), 0xfff,
                                "device major", e);

@@ -63,6 +63,10 @@ std::optional<std::uint64_t> pax_size(const std::string& pax) {
         if (length < space - at + 2 || length > pax.size() - at || pax[at + length - 1] != '\n')
             throw bad("malformed pax header");
         std::string_view record = std::string_view(pax).substr(space + 1, at + length - space - 2);
+        // C programs end the name there, others do not: no two readers would agree on it.
+        if ((record.starts_with("path=") || record.starts_with("linkpath=")) &&
+            record.find('\0') != std::string_view::npos)
+            throw bad("a name with a NUL");
         if (record.starts_with("size=")) {
             std::uint64_t v = 0;
             for (char c : record.substr(5)) {

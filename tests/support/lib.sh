@@ -115,7 +115,7 @@ store_list() {
     if [[ $ZL_STORE == file://* ]]; then
         local dir=${ZL_STORE#file://}
         [ -d "$dir" ] || return 0
-        (cd "$dir" && find . -type f -path "./${1:-}*" -printf '%s %P\n' | sort -k2)
+        (cd "$dir" && find . -type f -not -name '.*' -path "./${1:-}*" -printf '%s %P\n' | sort -k2)
     else
         s3 list "$ZL_TEST_BUCKET" "$s3_root/${1:-}" | sed "s| $s3_root/| |"
     fi
