@@ -73,16 +73,23 @@ bool is_replaceable(const std::string& path) {
 }
 
 Trailer pack_to_file(ToolContext& ctx, const PackOptions& options, const std::string& path) {
+    const auto cannot_create = [](Error e) { return e.with_kind(ErrorKind::exists); }; // 73
     if (!is_replaceable(path)) {
-        const UniqueFd fd = open_file(path, O_WRONLY);
+        const UniqueFd fd = [&] {
+            try {
+                return open_file(path, O_WRONLY);
+            } catch (const Error& e) {
+                throw cannot_create(e);
+            }
+        }();
         FdSink sink(fd.get(), path, ctx.stop());
         return pack_directory(options, sink, ctx.log(), ctx.progress(), ctx.stop());
     }
     AtomicFile file = [&] {
         try {
             return AtomicFile(path);
-        } catch (Error& e) {
-            throw e.with_kind(ErrorKind::exists); // 73: cannot be created
+        } catch (const Error& e) {
+            throw cannot_create(e);
         }
     }();
     FdSink sink(file.fd(), path);
@@ -102,14 +109,13 @@ int pack(ToolContext& ctx, const PackArguments& a) {
     const PackOptions options = pack_options(a);
     const Trailer t = a.output.empty() || a.output == "-" ? pack_to_stdout(ctx, options)
                                                           : pack_to_file(ctx, options, a.output);
-    ctx.log().info("sha256:" + t.digest.hex() + ", " + std::to_string(t.file_count) +
-                   " entries, " + format_size(t.size_bytes) + " of tar, " +
-                   format_size(t.data_bytes) + " compressed");
+    ctx.log().info("sha256:" + t.digest.hex() + ", " + std::to_string(t.file_count) + " entries, " +
+                   format_size(t.size_bytes) + " of tar, " + format_size(t.data_bytes) +
+                   " compressed");
     ctx.metrics().set("zl_layer_bytes", static_cast<double>(t.size_bytes), "Size of the tar.");
     ctx.metrics().set("zl_layer_compressed_bytes", static_cast<double>(t.data_bytes),
                       "Size of the compressed tar.");
-    ctx.metrics().set("zl_layer_entries", static_cast<double>(t.file_count),
-                      "Entries of the tar.");
+    ctx.metrics().set("zl_layer_entries", static_cast<double>(t.file_count), "Entries of the tar.");
     ctx.metrics().set("zl_layer_skipped", static_cast<double>(t.skipped_count),
                       "Paths that were skipped or changed while they were read.");
     return t.incomplete ? kExitIncomplete : kExitOk;

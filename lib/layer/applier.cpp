@@ -253,12 +253,14 @@ void Applier::make_mark_file(const std::string& name, const TarEntry& like) {
 }
 
 /// @p name is taken. A whiteout made before says only that a lower file is gone, and so does the new
-/// entry by being there. Foreign archives may bring a file again (tar -r): the later one counts.
+/// entry by being there. Foreign archives may bring a plain file again (tar -r): the later one counts.
 void Applier::make_room(const TarEntry& e, const std::string& name) {
     const auto found = look_at(chain_.fd(), name);
-    const bool ours = found && found->kind == FileKind::whiteout &&
-                      options_.whiteouts == WhiteoutMode::overlay && !is_whiteout_node(e);
-    if (!found || found->kind == FileKind::directory || (!ours && !options_.foreign))
+    const bool whiteout = found && found->kind == FileKind::whiteout &&
+                          options_.whiteouts == WhiteoutMode::overlay && !is_whiteout_node(e);
+    const bool again = found && found->kind == FileKind::other && options_.foreign &&
+                       (e.type == EntryType::file || e.type == EntryType::hardlink);
+    if (!whiteout && !again)
         refuse(e.path, "the same name a second time");
     if (::unlinkat(chain_.fd(), name.c_str(), 0) != 0)
         fail("replace", e);

@@ -2,11 +2,11 @@
 
 #include "layer/file_holes.hpp"
 
-#include <algorithm>
-#include <cerrno>
-
 #include <fcntl.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 
 namespace zl {
 
@@ -14,8 +14,6 @@ namespace {
 
 /// Below this a file cannot have holes that are worth it (is_worth_sparse).
 constexpr std::uint64_t kMinScan = 1 << 20;
-
-constexpr std::byte kZeros[64 << 10] = {};
 
 } // namespace
 
@@ -37,8 +35,7 @@ BigFilePtr BigFileStreamer::request(const PackItem& item) {
 
 bool BigFileStreamer::wait_described(BigFile& file) {
     std::unique_lock lock(mutex_);
-    taker_wake_.wait(lock,
-                     [&] { return is_aborted_ || file.stage != BigFile::Stage::waiting; });
+    taker_wake_.wait(lock, [&] { return is_aborted_ || file.stage != BigFile::Stage::waiting; });
     if (is_aborted_)
         throw Interrupted();
     if (file.error)
@@ -136,9 +133,9 @@ bool BigFileStreamer::scan(BigFile& file, OpenFile& open, SparseMap& map) {
     map = {size, size, {{0, size}}};
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     std::vector<std::byte> chunk = take_buffer();
-    const bool is_wanted = state_.options.sparse == PackOptions::Sparse::always ||
-                           (state_.options.sparse == PackOptions::Sparse::automatic &&
-                            size >= kMinScan);
+    const bool is_wanted =
+        state_.options.sparse == PackOptions::Sparse::always ||
+        (state_.options.sparse == PackOptions::Sparse::automatic && size >= kMinScan);
     ZeroScanner scanner;
     if (!is_wanted) {
         // Only to see whether it can be read at all: later the entry could not be left out.
@@ -150,8 +147,8 @@ bool BigFileStreamer::scan(BigFile& file, OpenFile& open, SparseMap& map) {
             scanner.skip(data.begin - at);
             for (at = data.begin; at < data.end && !had_error_;) {
                 check_abort();
-                const std::span<std::byte> piece(
-                    chunk.data(), std::min<std::uint64_t>(kBigChunk, data.end - at));
+                const std::span<std::byte> piece(chunk.data(),
+                                                 std::min<std::uint64_t>(kBigChunk, data.end - at));
                 read_chunk(file, fd, at, piece);
                 scanner.feed(piece);
                 at += piece.size();
@@ -182,9 +179,8 @@ void BigFileStreamer::describe_file(BigFile& file, OpenFile& open, const SparseM
 
 void BigFileStreamer::stream(BigFile& file, OpenFile& open, const SparseMap& map) {
     hash_.emplace();
-    std::uint64_t hashed = 0;
+    hash_->update(as_bytes(file.map_text));
     for (const Extent& e : map.data) {
-        hash_zeros(e.offset - hashed);
         for (std::uint64_t at = e.offset; at < e.offset + e.size;) {
             std::vector<std::byte> chunk = take_buffer();
             chunk.resize(static_cast<std::size_t>(
@@ -194,17 +190,6 @@ void BigFileStreamer::stream(BigFile& file, OpenFile& open, const SparseMap& map
             at += chunk.size();
             put_chunk(file, std::move(chunk));
         }
-        hashed = e.offset + e.size;
-    }
-    hash_zeros(map.size - hashed);
-}
-
-void BigFileStreamer::hash_zeros(std::uint64_t size) {
-    while (size > 0) {
-        check_abort();
-        const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(size, sizeof kZeros));
-        hash_->update(Bytes(kZeros, n));
-        size -= n;
     }
 }
 
@@ -214,14 +199,14 @@ bool BigFileStreamer::read_chunk(BigFile& file, int fd, std::uint64_t offset,
                                  std::span<std::byte> chunk) {
     std::size_t done = 0;
     while (done < chunk.size()) {
-        const ssize_t n = pread(fd, chunk.data() + done, chunk.size() - done,
-                                static_cast<off_t>(offset + done));
+        const ssize_t n =
+            pread(fd, chunk.data() + done, chunk.size() - done, static_cast<off_t>(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && !had_error_) {
             had_error_ = true;
-            file.item.notes.push_back({PackNote::Kind::unreadable, file.item.path(),
-                                       "unreadable: " + errno_text(errno)});
+            file.item.notes.push_back(
+                {PackNote::Kind::unreadable, file.item.path(), "unreadable: " + errno_text(errno)});
         }
         if (n <= 0)
             break;

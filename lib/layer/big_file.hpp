@@ -33,7 +33,7 @@ struct BigFile {
     TarHeader header;     ///< from `described` on
     std::string map_text; ///< precedes the content in the tar if it is sparse
     std::deque<std::vector<std::byte>> chunks;
-    Digest sha256; ///< from `ended` on
+    Digest sha256; ///< of map_text and chunks, from `ended` on
     std::exception_ptr error;
 };
 using BigFilePtr = std::shared_ptr<BigFile>;
@@ -61,7 +61,6 @@ private:
     std::vector<std::byte> take_buffer();
     void put_chunk(BigFile& file, std::vector<std::byte> chunk);
     void set_stage(BigFile& file, BigFile::Stage stage);
-    void hash_zeros(std::uint64_t size);
     void check_abort() const;
 
     PackState& state_;

@@ -2,13 +2,13 @@
 
 #include "layer/overlay_marks.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 namespace zl {
 
@@ -34,8 +34,8 @@ void add_errno_note(PackItem& item, int err) {
 int read_content(int fd, std::span<std::byte> buffer) {
     std::size_t done = 0;
     while (done < buffer.size()) {
-        const ssize_t n = pread(fd, buffer.data() + done, buffer.size() - done,
-                                static_cast<off_t>(done));
+        const ssize_t n =
+            pread(fd, buffer.data() + done, buffer.size() - done, static_cast<off_t>(done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -75,8 +75,8 @@ std::string errno_text(int err) {
 }
 
 Error needs_lower(const std::string& path, std::string_view mark, bool has_lowers) {
-    const std::string what = path + ": its content is in a lower layer (overlay." +
-                             std::string(mark) + ")";
+    const std::string what =
+        path + ": its content is in a lower layer (overlay." + std::string(mark) + ")";
     if (has_lowers)
         return Error(ErrorKind::data, what + " and none of the given lower directories has it",
                      "give every lower layer of the mount with --lower DIR, topmost first");
@@ -116,8 +116,8 @@ void EntryLoader::load(PackItem& item, const Reserve& reserve, bool read_links) 
         break;
     case PackItem::Kind::directory:
         item.toc_type = EntryType::directory;
-        item.header = describe(item.meta, TarType::directory, item.path() + "/",
-                               std::move(item.xattrs));
+        item.header =
+            describe(item.meta, TarType::directory, item.path() + "/", std::move(item.xattrs));
         item.header.comment = item.comment;
         add_header(item, std::move(item.header));
         break;
@@ -222,8 +222,7 @@ EntryLoader::Opened EntryLoader::open_regular(PackItem& item, OpenFile& file) {
     const EntryMarks marks = read_marks(xattrs);
     if (marks.has_user_overlay)
         state_.saw_user_overlay = true;
-    file.is_whiteout =
-        marks.is_xattr_whiteout && file.meta.size == 0 && !state_.is_overlay_form;
+    file.is_whiteout = marks.is_xattr_whiteout && file.meta.size == 0 && !state_.is_overlay_form;
     file.data_meta = file.meta;
     if (marks.is_metacopy)
         open_lower_data(item, marks, file);
@@ -247,9 +246,10 @@ void EntryLoader::open_lower_data(PackItem& item, const EntryMarks& marks, OpenF
     if (const int err = stat_at(file.data.get(), "", file.data_meta))
         throw sys_error(item.path() + ": data in the lower layer", err);
     if (file.data_meta.size != file.meta.size)
-        throw Error(ErrorKind::data, item.path() + ": its data in the lower layer has " +
-                                         std::to_string(file.data_meta.size) +
-                                         " bytes, expected " + std::to_string(file.meta.size),
+        throw Error(ErrorKind::data,
+                    item.path() + ": its data in the lower layer has " +
+                        std::to_string(file.data_meta.size) + " bytes, expected " +
+                        std::to_string(file.meta.size),
                     "give the lower layers that this upper directory was used with");
 }
 
@@ -294,12 +294,13 @@ void EntryLoader::load_small(PackItem& item, OpenFile& file) {
 void EntryLoader::add_sparse(PackItem& item, OpenFile& file, const SparseMap& map) {
     const std::string map_text = sparse_map_text(map);
     set_sparse(file.header, map, map_text);
-    item.sha256 = sha256(scratch_);
     const std::uint64_t padding = tar_padding(file.header.size);
     add_header(item, std::move(file.header));
+    const std::size_t data_at = item.tar.size();
     item.tar += map_text;
     for (const Extent& e : map.data)
         item.tar += as_text(Bytes(scratch_).subspan(e.offset, e.size));
+    item.sha256 = sha256(as_bytes(item.tar).subspan(data_at));
     item.tar.append(padding, '\0');
 }
 

@@ -59,7 +59,8 @@ public:
     /// should have it. Throws data where the tree cannot be packed.
     void load(PackItem& item, const Reserve& reserve, bool read_links = false);
 
-    /// Opens and describes item's regular file. no: a note says why. other_type: not regular any more.
+    /// Opens and describes item's regular file. no: a note says why. other_type: not regular any
+    /// more.
     enum class Opened { yes, no, other_type };
     Opened open_regular(PackItem& item, OpenFile& file);
 

@@ -10,12 +10,12 @@
 namespace zl {
 
 struct EntryMarks {
-    bool is_opaque = false;             ///< opaque = "y"
-    bool has_xattr_whiteouts = false;   ///< opaque = "x"
-    bool is_xattr_whiteout = false;     ///< on an empty regular file
-    bool is_metacopy = false;           ///< the data is in a lower layer
+    bool is_opaque = false;           ///< opaque = "y"
+    bool has_xattr_whiteouts = false; ///< opaque = "x"
+    bool is_xattr_whiteout = false;   ///< on an empty regular file
+    bool is_metacopy = false;         ///< the data is in a lower layer
     std::optional<std::string> redirect;
-    bool has_user_overlay = false;      ///< any user.overlay.*: the mount used -o userxattr
+    bool has_user_overlay = false; ///< any user.overlay.*: the mount used -o userxattr
 };
 
 EntryMarks read_marks(const std::vector<Xattr>& xattrs);

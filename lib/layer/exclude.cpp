@@ -90,8 +90,8 @@ bool glob_match(std::string_view glob, std::string_view text) {
     for (;;) {
         if (g < glob.size() && glob[g] == '*') {
             const bool crosses = glob.substr(g).starts_with("**");
-            const bool component = crosses && (g == 0 || glob[g - 1] == '/') &&
-                                   glob.substr(g).starts_with("**/");
+            const bool component =
+                crosses && (g == 0 || glob[g - 1] == '/') && glob.substr(g).starts_with("**/");
             if (component) {
                 // `a/**/b` matches `a/b`: zero components, or anything that ends in '/'.
                 if (glob_match(glob.substr(g + 3), text.substr(t)))

@@ -1,9 +1,5 @@
 #include "layer/file_access.hpp"
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,12 +7,18 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
 namespace zl {
 
 namespace {
 
-/// Calls @p get(buffer, size) as the xattr system calls want it: again with a bigger buffer on ERANGE.
-template <typename Get> int read_growing(std::string& out, std::size_t first_try, Get get) {
+/// Calls @p get(buffer, size) as the xattr system calls want it: again with a bigger buffer on
+/// ERANGE.
+template <typename Get>
+int read_growing(std::string& out, std::size_t first_try, Get get) {
     constexpr std::size_t kMax = 1 << 20; // XATTR_SIZE_MAX and XATTR_LIST_MAX are 64 KiB
     for (std::size_t size = first_try; size <= kMax; size *= 8) {
         out.resize(size);
@@ -42,8 +44,9 @@ int read_all_xattrs(std::vector<Xattr>& xattrs, List list, Get get) {
         Xattr x;
         x.name = names.c_str() + at;
         at += x.name.size() + 1;
-        const int err = read_growing(
-            x.value, 128, [&](char* buffer, std::size_t n) { return get(x.name.c_str(), buffer, n); });
+        const int err = read_growing(x.value, 128, [&](char* buffer, std::size_t n) {
+            return get(x.name.c_str(), buffer, n);
+        });
         if (err == 0)
             xattrs.push_back(std::move(x));
         else if (err != ENODATA) // removed in between

@@ -1,6 +1,6 @@
-/// Reading names, attributes and extended attributes through directory handles, never by whole path:
-/// no PATH_MAX, and nobody can swap a parent directory for a symlink in between.
-/// Failures come back as errno values (0 = fine): while packing most of them are one entry's matter.
+/// Reading names, attributes and extended attributes through directory handles, never by whole
+/// path: no PATH_MAX, and nobody can swap a parent directory for a symlink in between. Failures
+/// come back as errno values (0 = fine): while packing most of them are one entry's matter.
 #pragma once
 
 #include "base/file.hpp"

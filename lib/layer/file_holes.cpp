@@ -2,10 +2,10 @@
 
 #include "layer/sparse_map.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
-
-#include <unistd.h>
 
 namespace zl {
 

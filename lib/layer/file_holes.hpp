@@ -15,8 +15,8 @@ public:
     struct Range {
         std::uint64_t begin = 0, end = 0;
     };
-    /// The first part at or after @p at (a multiple of 4096) that has to be read: aligned to 4096, but
-    /// for the end of the file. Empty at the end of the file if only a hole is left.
+    /// The first part at or after @p at (a multiple of 4096) that has to be read: aligned to 4096,
+    /// but for the end of the file. Empty at the end of the file if only a hole is left.
     Range next(std::uint64_t at) const;
 
 private:

@@ -44,6 +44,8 @@ public:
         while (!next().empty())
             ;
         scanner_.finish();
+        if (scanner_.has_sized_hardlink())
+            throw Error(ErrorKind::data, "ambiguous tar: a hard link with a size");
         if (scanner_.entries() != entries)
             throw Error(ErrorKind::data,
                         "ambiguous tar: " + std::to_string(entries) + " entries to one reader, " +

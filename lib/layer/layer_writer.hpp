@@ -25,7 +25,7 @@ public:
     /// end_entry().
     void begin_entry(const TocEntry& entry, std::uint64_t tar_size);
     void write(Bytes tar);
-    /// @p sha256 of the content; regular files only.
+    /// @p sha256 of the entry's data (toc.hpp); regular files only.
     void end_entry(const std::optional<Digest>& sha256);
     /// Index in the TOC of the next entry: hardlinks refer to it.
     std::uint64_t next_index() const;

@@ -5,10 +5,10 @@
 #include "layer/file_access.hpp"
 #include "layer/overlay_marks.hpp"
 
-#include <cerrno>
-
 #include <fcntl.h>
 #include <sys/stat.h>
+
+#include <cerrno>
 
 namespace zl {
 
@@ -140,28 +140,28 @@ std::vector<DirPtr> Lowers::merged_dirs(DirHandle& parent, std::string_view name
                                         const std::optional<std::string>& redirect,
                                         std::shared_ptr<const std::string> prefix) const {
     std::vector<DirPtr> dirs;
-    search(parent, name, redirect, [&](std::size_t layer, int fd, const std::string& last,
-                                       Target& target) {
-        auto dir = std::make_shared<DirHandle>();
-        FileMeta meta;
-        const Found found = look_at(fd, last, meta);
-        if (found != Found::directory) {
-            target.is_final = target.is_final || found != Found::nothing;
-            return;
-        }
-        check(open_at(fd, last.c_str(), O_DIRECTORY, dir->fd), last);
-        const EntryMarks marks = marks_of(dir->fd.get(), last);
-        dir->prefix = prefix;
-        dir->dev = meta.dev;
-        dir->ino = meta.ino;
-        dir->layer = layer;
-        dir->has_xattr_whiteouts = marks.has_xattr_whiteouts;
-        dirs.push_back(std::move(dir));
-        if (marks.is_opaque)
-            target.is_final = true;
-        else if (marks.redirect)
-            redirect_component(target, target.path.size() - 1, *marks.redirect);
-    });
+    search(parent, name, redirect,
+           [&](std::size_t layer, int fd, const std::string& last, Target& target) {
+               auto dir = std::make_shared<DirHandle>();
+               FileMeta meta;
+               const Found found = look_at(fd, last, meta);
+               if (found != Found::directory) {
+                   target.is_final = target.is_final || found != Found::nothing;
+                   return;
+               }
+               check(open_at(fd, last.c_str(), O_DIRECTORY, dir->fd), last);
+               const EntryMarks marks = marks_of(dir->fd.get(), last);
+               dir->prefix = prefix;
+               dir->dev = meta.dev;
+               dir->ino = meta.ino;
+               dir->layer = layer;
+               dir->has_xattr_whiteouts = marks.has_xattr_whiteouts;
+               dirs.push_back(std::move(dir));
+               if (marks.is_opaque)
+                   target.is_final = true;
+               else if (marks.redirect)
+                   redirect_component(target, target.path.size() - 1, *marks.redirect);
+           });
     for (std::size_t i = 0; i < dirs.size(); ++i)
         dirs[i]->set_below({dirs.begin() + static_cast<std::ptrdiff_t>(i) + 1, dirs.end()});
     return dirs;
@@ -170,24 +170,25 @@ std::vector<DirPtr> Lowers::merged_dirs(DirHandle& parent, std::string_view name
 bool Lowers::open_data(DirHandle& parent, std::string_view name,
                        const std::optional<std::string>& redirect, UniqueFd& data) const {
     bool is_found = false;
-    search(parent, name, redirect, [&](std::size_t, int fd, const std::string& last, Target& target) {
-        FileMeta meta;
-        const Found found = look_at(fd, last, meta);
-        if (found != Found::file) {
-            target.is_final = target.is_final || found != Found::nothing;
-            return;
-        }
-        UniqueFd file;
-        check(open_at(fd, last.c_str(), 0, file), last);
-        const EntryMarks marks = marks_of(file.get(), last);
-        if (!marks.is_metacopy) {
-            is_found = !(marks.is_xattr_whiteout && meta.size == 0);
-            data = std::move(file);
-            target.is_final = true;
-        } else if (marks.redirect) {
-            redirect_component(target, target.path.size() - 1, *marks.redirect);
-        }
-    });
+    search(parent, name, redirect,
+           [&](std::size_t, int fd, const std::string& last, Target& target) {
+               FileMeta meta;
+               const Found found = look_at(fd, last, meta);
+               if (found != Found::file) {
+                   target.is_final = target.is_final || found != Found::nothing;
+                   return;
+               }
+               UniqueFd file;
+               check(open_at(fd, last.c_str(), 0, file), last);
+               const EntryMarks marks = marks_of(file.get(), last);
+               if (!marks.is_metacopy) {
+                   is_found = !(marks.is_xattr_whiteout && meta.size == 0);
+                   data = std::move(file);
+                   target.is_final = true;
+               } else if (marks.redirect) {
+                   redirect_component(target, target.path.size() - 1, *marks.redirect);
+               }
+           });
     return is_found;
 }
 

@@ -1,7 +1,8 @@
-/// The lower layers of an overlay (--lower DIR, topmost first), to find what an upper directory with
-/// redirect_dir or metacopy leaves out. Lookup as in the kernel (fs/overlayfs/namei.c): layer by
-/// layer downwards; a whiteout, a non-directory or an opaque directory ends it; overlay.redirect changes
-/// the name (a plain name) or the path from the layers' root (starting with '/') for the layers below.
+/// The lower layers of an overlay (--lower DIR, topmost first), to find what an upper directory
+/// with redirect_dir or metacopy leaves out. Lookup as in the kernel (fs/overlayfs/namei.c): layer
+/// by layer downwards; a whiteout, a non-directory or an opaque directory ends it; overlay.redirect
+/// changes the name (a plain name) or the path from the layers' root (starting with '/') for the
+/// layers below.
 #pragma once
 
 #include "layer/dir_handle.hpp"
@@ -36,8 +37,8 @@ private:
         bool is_final = false; ///< nothing shows through from further down
     };
     /// Called with the directory that may hold @p last; may redirect target for the layers below.
-    using Visit = std::function<void(std::size_t layer, int dir_fd, const std::string& last,
-                                     Target& target)>;
+    using Visit =
+        std::function<void(std::size_t layer, int dir_fd, const std::string& last, Target& target)>;
 
     static void redirect_component(Target& target, std::size_t index, const std::string& redirect);
     void search(DirHandle& parent, std::string_view name,

@@ -19,7 +19,9 @@ std::size_t overlay_prefix(std::string_view name) {
 
 } // namespace
 
-bool is_wh_name(std::string_view name) { return name.starts_with(kWhiteoutPrefix); }
+bool is_wh_name(std::string_view name) {
+    return name.starts_with(kWhiteoutPrefix);
+}
 
 std::string make_wh_name(std::string_view name) {
     return std::string(kWhiteoutPrefix).append(name);
@@ -60,7 +62,9 @@ OverlayXattr classify_overlay_xattr(std::string_view name) {
     return OverlayXattr::other;
 }
 
-bool is_user_overlay_xattr(std::string_view name) { return name.starts_with(kUser); }
+bool is_user_overlay_xattr(std::string_view name) {
+    return name.starts_with(kUser);
+}
 
 std::string unescape_overlay_xattr(std::string_view name) {
     const std::size_t prefix = overlay_prefix(name);

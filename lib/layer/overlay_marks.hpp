@@ -3,11 +3,13 @@
 ///
 /// On disk (kernel, Documentation/filesystems/overlayfs.rst; NS is `trusted` or `user`):
 ///   whiteout        character device 0:0; all whiteouts of a mount may be hard links of one inode
-///   xattr whiteout  empty regular file with NS.overlay.whiteout (made by tools, never by the kernel)
-///   opaque          directory with NS.overlay.opaque = "y" ("x" only says: look for xattr whiteouts)
-///   escaped         NS.overlay.overlay.X: the xattr that a nested overlay calls NS.overlay.X
+///   xattr whiteout  empty regular file with NS.overlay.whiteout (made by tools, never by the
+///   kernel) opaque          directory with NS.overlay.opaque = "y" ("x" only says: look for xattr
+///   whiteouts) escaped         NS.overlay.overlay.X: the xattr that a nested overlay calls
+///   NS.overlay.X
 /// In the tar, OCI form (image-spec layer.md, "Whiteouts"):
-///   .wh.NAME        empty file; .wh..wh..opq in the directory that is opaque; xattr names unescaped
+///   .wh.NAME        empty file; .wh..wh..opq in the directory that is opaque; xattr names
+///   unescaped
 /// In the tar, overlay form: as on disk, escaped names too. The root entry then carries the pax
 /// record `comment=` kOverlayFormComment, so that a reader knows that overlay.* xattrs are live.
 #pragma once
@@ -27,8 +29,8 @@ inline constexpr std::string_view kOverlayFormComment = "zl whiteouts=overlay";
 bool is_wh_name(std::string_view name);
 /// `.wh.NAME` for @p name (one path component).
 std::string make_wh_name(std::string_view name);
-/// NAME of `.wh.NAME`; nullopt if that is no whiteout of a name: `.wh.` alone, `.wh..`, `.wh...`, and
-/// the reserved `.wh..wh.*` (the opaque mark, AUFS' bookkeeping).
+/// NAME of `.wh.NAME`; nullopt if that is no whiteout of a name: `.wh.` alone, `.wh..`, `.wh...`,
+/// and the reserved `.wh..wh.*` (the opaque mark, AUFS' bookkeeping).
 std::optional<std::string_view> wh_target(std::string_view name);
 
 /// st_mode and device numbers of the kernel's whiteout. Ask before anything about hard links.
@@ -55,8 +57,8 @@ std::string unescape_overlay_xattr(std::string_view name);
 std::string escape_overlay_xattr(std::string_view name);
 
 /// Disk to tar. nullopt: leave it out.
-///   OCI form: overlay's own are left out (the packer says them with marks), escaped ones lose a level.
-///   overlay form: as found, but for what is true on this host only.
+///   OCI form: overlay's own are left out (the packer says them with marks), escaped ones lose a
+///   level. overlay form: as found, but for what is true on this host only.
 std::optional<std::string> overlay_xattr_to_tar(std::string_view name, bool overlay_form);
 /// Tar to disk. @p overlay_form: the layer said so (kOverlayFormComment): as it stands; else an
 /// overlay.* name is a nested overlay's and gains a level.

@@ -9,15 +9,15 @@
 #include "layer/prefetch.hpp"
 #include "layer/tree_walker.hpp"
 
-#include <cerrno>
-#include <functional>
-#include <thread>
-
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <functional>
+#include <thread>
 
 namespace zl {
 
@@ -92,8 +92,8 @@ private:
             notes_.add(note);
     }
 
-    /// Lets the streamer begin with the next big files. One that may turn out to be a hard link waits
-    /// until that is known.
+    /// Lets the streamer begin with the next big files. One that may turn out to be a hard link
+    /// waits until that is known.
     void request_ahead(PackBatch& batch, std::size_t current) {
         for (; requested_ < batch.items.size(); ++requested_) {
             PackItem& item = batch.items[requested_];
@@ -144,7 +144,8 @@ private:
     }
 
     void load_late(PackItem& item) {
-        loader_.load(item, [](std::size_t) {}, true);
+        loader_.load(
+            item, [](std::size_t) {}, true);
         if (item.result == PackItem::Result::tar)
             add_tar(item);
         else if (item.result == PackItem::Result::big) // it has grown
@@ -251,8 +252,9 @@ Trailer pack_directory(const PackOptions& options, Sink& out, Log& log, Progress
     if (state.saw_whiteout_device && !state.saw_user_overlay && !options.userxattr &&
         !can_see_trusted())
         throw Error(ErrorKind::denied,
-                    options.dir + ": deletions of an overlay are here, but its trusted.* xattrs "
-                                  "cannot be read: replaced directories would show old content again",
+                    options.dir +
+                        ": deletions of an overlay are here, but its trusted.* xattrs "
+                        "cannot be read: replaced directories would show old content again",
                     "run as root (CAP_SYS_ADMIN), or add --userxattr if the overlay was mounted "
                     "with userxattr");
     return writer.finish(notes.notes());

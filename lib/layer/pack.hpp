@@ -21,7 +21,8 @@ namespace zl {
 struct PackOptions {
     enum class Whiteouts {
         oci,     ///< `.wh.NAME`, `.wh..wh..opq`
-        overlay, ///< char 0:0 and overlay xattrs as found, but for those that hold on this host only
+        overlay, ///< char 0:0 and overlay xattrs as found, but for those that hold on this host
+                 ///< only
     };
     enum class Sparse { automatic, never, always };
     enum class Changed {
@@ -36,7 +37,8 @@ struct PackOptions {
     std::vector<std::string> excludes;
     bool one_file_system = false; ///< a mount point becomes an empty directory
     Whiteouts whiteouts = Whiteouts::oci;
-    bool userxattr = false; ///< the overlay was mounted with -o userxattr: trusted.* does not matter
+    bool userxattr =
+        false; ///< the overlay was mounted with -o userxattr: trusted.* does not matter
     std::vector<std::string> lowers; ///< topmost first
     Sparse sparse = Sparse::automatic;
     Changed changed = Changed::warn;
@@ -45,9 +47,9 @@ struct PackOptions {
 /// Packs and finishes @p out. Trailer::incomplete: something could not be read, or changed while it
 /// was (not with Changed::ok); each such path has gone to @p log as a warning.
 /// Throws not_found: no such directory. data: the tree holds what a layer cannot (a name `.wh.*`;
-/// redirect or metacopy without the lower that has the content). denied: deletions of the overlay may be
-/// invisible to us. transient: Changed::fail. Interrupted. After an exception @p out holds a stream
-/// without trailer, which no reader takes for a layer.
+/// redirect or metacopy without the lower that has the content). denied: deletions of the overlay
+/// may be invisible to us. transient: Changed::fail. Interrupted. After an exception @p out holds a
+/// stream without trailer, which no reader takes for a layer.
 Trailer pack_directory(const PackOptions& options, Sink& out, Log& log, Progress& progress,
                        std::stop_token stop);
 

@@ -11,8 +11,8 @@
 
 namespace zl {
 
-/// Printable text for a path of raw bytes: valid UTF-8 stays, but for control characters; a backslash
-/// becomes `\\`, every other byte `\xNN`. Above 1 KiB the middle is left out (`...`).
+/// Printable text for a path of raw bytes: valid UTF-8 stays, but for control characters; a
+/// backslash becomes `\\`, every other byte `\xNN`. Above 1 KiB the middle is left out (`...`).
 std::string escape_path(std::string_view path);
 
 class PackNotes {

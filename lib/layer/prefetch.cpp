@@ -113,8 +113,7 @@ void Prefetcher::work(PackState& state) {
         std::shared_ptr<PackBatch> batch;
         {
             std::unique_lock lock(mutex_);
-            work_ready_.wait(
-                lock, [&] { return is_aborted_ || is_closed_ || !to_load_.empty(); });
+            work_ready_.wait(lock, [&] { return is_aborted_ || is_closed_ || !to_load_.empty(); });
             if (is_aborted_ || to_load_.empty())
                 return;
             batch = std::move(to_load_.front());

@@ -1,8 +1,8 @@
 /// Loads entries on several threads, ahead of the one that assembles the tar, and hands them out in
 /// order. On a cold disk a small file costs a few seeks; eight at a time hide most of them.
 ///
-/// Bounded: kBatchesAhead batches, and a byte budget for content. The batch that the assembler waits
-/// for may exceed the budget, so that later ones cannot starve it.
+/// Bounded: kBatchesAhead batches, and a byte budget for content. The batch that the assembler
+/// waits for may exceed the budget, so that later ones cannot starve it.
 #pragma once
 
 #include "layer/entry_loader.hpp"

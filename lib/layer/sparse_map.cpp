@@ -45,7 +45,9 @@ void ZeroScanner::feed(Bytes data) {
     }
 }
 
-void ZeroScanner::skip(std::uint64_t size) { position_ += size; }
+void ZeroScanner::skip(std::uint64_t size) {
+    position_ += size;
+}
 
 void ZeroScanner::end_run() {
     if (position_ - run_start_ < kMinHole)

@@ -1,6 +1,6 @@
 /// Holes of a file as its content says, not as its file system stores it: runs of 64 KiB or more of
-/// aligned 4 KiB blocks that are all zeros (the last block of the file may be short). The same content
-/// gives the same map on any file system.
+/// aligned 4 KiB blocks that are all zeros (the last block of the file may be short). The same
+/// content gives the same map on any file system.
 #pragma once
 
 #include "stream/stream.hpp"

@@ -111,6 +111,7 @@ void TarScanner::header(const std::byte* h) {
         size = *pax_size_;
     pax_size_.reset();
     ++entries_;
+    sized_hardlink_ = sized_hardlink_ || (type == '1' && size != 0);
     // Links, devices, directories and fifos have no content whatever their size field says.
     bool content = type == '0' || type == '\0' || type == '7' || type == 'S' ||
                    !(type >= '1' && type <= '6');

@@ -21,6 +21,9 @@ public:
     void finish() const;
     /// Entries seen; extended headers do not count.
     std::uint64_t entries() const { return entries_; }
+    /// A hard link gave a size: some readers (POSIX pax) take what follows for its content, others
+    /// (GNU tar, this scanner) for the next header.
+    bool has_sized_hardlink() const { return sized_hardlink_; }
 
 private:
     void block(const std::byte* header);
@@ -36,6 +39,7 @@ private:
     std::uint64_t after_extension_ = 0; ///< content that follows GNU sparse extension blocks
     int zero_blocks_ = 0;
     std::uint64_t entries_ = 0;
+    bool sized_hardlink_ = false;
 };
 
 } // namespace zl

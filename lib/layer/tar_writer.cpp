@@ -29,7 +29,9 @@ public:
             bytes_[at + i] = static_cast<char>('0' + value % 8);
     }
     void append_to(std::string& out) {
-        text(257, {"ustar\0" "00", 8});
+        text(257, {"ustar\0"
+                   "00",
+                   8});
         text(148, "        ");
         std::uint64_t sum = 0;
         for (const char c : bytes_)
@@ -142,8 +144,7 @@ void append_tar_header(std::string& out, const TarHeader& h) {
     block.octal(108, 7, std::min<std::uint64_t>(h.uid, kMax7));
     block.octal(116, 7, std::min<std::uint64_t>(h.gid, kMax7));
     block.octal(124, 11, std::min(h.size, kMax11));
-    block.octal(136, 11,
-                std::min(h.mtime < 0 ? 0 : static_cast<std::uint64_t>(h.mtime), kMax11));
+    block.octal(136, 11, std::min(h.mtime < 0 ? 0 : static_cast<std::uint64_t>(h.mtime), kMax11));
     block.text(156, {reinterpret_cast<const char*>(&h.type), 1});
     block.text(157, std::string_view(h.link).substr(0, kNameSize));
     block.octal(329, 7, h.dev_major);

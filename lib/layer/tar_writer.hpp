@@ -1,5 +1,5 @@
-/// Headers of a POSIX pax tar (POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended Header").
-/// The bytes are a function of the fields alone.
+/// Headers of a POSIX pax tar (POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended
+/// Header"). The bytes are a function of the fields alone.
 ///
 /// Why not libarchive, whose writer is there: 3.6.2 url-encodes xattr names (other tools then make
 /// bogus twins), turns ids of 2^31 and above in ACLs into 0 = root, transcodes file names through
@@ -10,7 +10,8 @@
 ///   - pax records in a fixed order: comment, path, linkpath, size, uid, gid, mtime, GNU.sparse.*,
 ///     SCHILY.acl.*, SCHILY.xattr.* sorted bytewise;
 ///   - the extended header's own fields are constant; no user and group names; no atime, ctime;
-///   - ACLs twice: the raw xattr is the truth (Go programs and our reader), the text is for GNU tar.
+///   - ACLs twice: the raw xattr is the truth (Go programs and our reader), the text is for GNU
+///   tar.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +46,8 @@ enum class TarType : char {
 
 struct TarHeader {
     TarType type = TarType::file;
-    std::string path; ///< raw bytes; a directory's ends in '/', the root is "./"
-    std::string link; ///< target of a symlink; path of a hardlink's first name
+    std::string path;       ///< raw bytes; a directory's ends in '/', the root is "./"
+    std::string link;       ///< target of a symlink; path of a hardlink's first name
     std::uint32_t mode = 0; ///< permission bits only
     std::uint32_t uid = 0, gid = 0;
     std::uint64_t size = 0; ///< bytes that follow the header; regular files only

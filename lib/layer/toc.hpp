@@ -7,7 +7,8 @@
 ///            before + these; varint size; varint frame - frame of the entry before; varint offset of
 ///            the entry's first header block in that frame's content;
 ///            type h: varint index (0-based) of the entry that holds the data;
-///            type f: 32 bytes SHA-256 of the content (holes read as zeros)
+///            type f: 32 bytes SHA-256 of the entry's data in the tar without padding: the content, or,
+///            of a sparse entry, its map and what it stores (a hole of 1 TiB costs nothing)
 ///   u8 0, varint number of entries
 /// varint = LEB128, at most 10 bytes.
 #pragma once
@@ -42,7 +43,7 @@ struct TocEntry {
     std::uint64_t frame = 0;  ///< data frame that holds the entry's first header block
     std::uint64_t offset = 0; ///< of that block in the frame's content
     std::uint64_t link_index = 0; ///< hardlink: index of the entry with the data
-    Digest sha256{};              ///< regular file
+    Digest sha256{};              ///< regular file: of its data in the tar
 };
 
 /// Entries are compressed as they come; memory holds the compressed form only.

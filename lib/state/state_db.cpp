@@ -77,7 +77,26 @@ std::string select_pushes(std::string_view tail) {
 
 } // namespace
 
-StateDb::StateDb(const std::string& path) : db_(path) {
+namespace {
+
+/// What to do about a database that SQLite cannot read.
+Db open_database(const std::string& path) {
+    try {
+        Db db(path);
+        Stmt(db, "SELECT count(*) FROM sqlite_master").step();
+        return db;
+    } catch (Error& e) {
+        if (e.kind() == ErrorKind::data)
+            e.with_hint("nothing in the store is affected; move " + path +
+                        "* away and run again; a *.spool file in the spool directory can be "
+                        "pushed anew with zl-push < FILE (a cut one is refused)");
+        throw;
+    }
+}
+
+} // namespace
+
+StateDb::StateDb(const std::string& path) : db_(open_database(path)) {
     Txn txn(db_);
     int version = 0;
     {

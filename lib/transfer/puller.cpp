@@ -115,13 +115,13 @@ PullOutcome Puller::pull(const PullTarget& target, Sink& out) {
                    {options_.jobs, options_.part_size}, progress_);
     LayerVerifier verifier(target.proof(), target.what.digest);
     HoldBackSink held(out, target.hold_back_from(), target.object.size);
-    std::vector<std::byte> buffer(kStep);
-    while (std::size_t n = in.read(buffer)) {
+    for (Bytes bytes; !(bytes = in.available()).empty(); in.consume(bytes.size())) {
         if (stop_.stop_requested())
             throw Interrupted();
+        bytes = bytes.first(std::min(bytes.size(), kStep));
         // Checked first: bytes that cannot be right are not passed on.
-        verifier.write(Bytes(buffer.data(), n));
-        held.write(Bytes(buffer.data(), n));
+        verifier.write(bytes);
+        held.write(bytes);
     }
     try {
         verifier.finish();

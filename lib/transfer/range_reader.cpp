@@ -16,7 +16,8 @@ namespace {
 
 /// One range on its way: the reader may take what has arrived while the rest still comes.
 struct Slot {
-    std::vector<std::byte> data;
+    std::unique_ptr<std::byte[]> data;
+    std::size_t capacity = 0;
     std::size_t size = 0;   ///< of the range
     std::size_t filled = 0; ///< arrived so far
 };
@@ -74,8 +75,10 @@ struct RangeReader::Impl {
         try {
             std::uint64_t index = 0;
             while (auto slot = claim(index)) {
-                if (slot->data.size() < slot->size)
-                    slot->data.resize(slot->size);
+                if (slot->capacity < slot->size) {
+                    slot->data = std::make_unique_for_overwrite<std::byte[]>(slot->size);
+                    slot->capacity = slot->size;
+                }
                 fetch(*slot, index);
             }
         } catch (...) {
@@ -95,7 +98,7 @@ struct RangeReader::Impl {
         FunctionSink sink([&](Bytes b) {
             if (b.size() > size - filled)
                 throw Error(ErrorKind::data, store.describe(object.key) + ": more bytes than asked");
-            std::memcpy(slot.data.data() + filled, b.data(), b.size());
+            std::memcpy(slot.data.get() + filled, b.data(), b.size());
             filled += b.size();
             std::lock_guard lock(mutex);
             if (stopping)
@@ -113,10 +116,10 @@ struct RangeReader::Impl {
             throw Error(ErrorKind::transient, store.describe(object.key) + ": range cut short");
     }
 
-    std::size_t read(std::span<std::byte> buffer) {
+    Bytes available() {
         std::unique_lock lock(mutex);
         if (reading == count)
-            return 0;
+            return {};
         changed.wait(lock, [&] {
             auto it = slots.find(reading);
             return error || (it != slots.end() && it->second->filled > taken);
@@ -125,20 +128,20 @@ struct RangeReader::Impl {
         // What arrived in order before an error is still good.
         if (it == slots.end() || it->second->filled == taken)
             std::rethrow_exception(error);
-        Slot& slot = *it->second;
-        std::size_t n = std::min(buffer.size(), slot.filled - taken);
-        lock.unlock();
-        std::memcpy(buffer.data(), slot.data.data() + taken, n);
-        lock.lock();
+        return {it->second->data.get() + taken, it->second->filled - taken};
+    }
+
+    void consume(std::size_t n) {
+        std::lock_guard lock(mutex);
         taken += n;
-        if (taken == slot.size) {
-            free.push_back(std::move(it->second));
-            slots.erase(it);
-            ++reading;
-            taken = 0;
-            changed.notify_all();
-        }
-        return n;
+        auto it = slots.find(reading);
+        if (taken < it->second->size)
+            return;
+        free.push_back(std::move(it->second));
+        slots.erase(it);
+        ++reading;
+        taken = 0;
+        changed.notify_all();
     }
 
     ObjectStore& store;
@@ -165,6 +168,17 @@ RangeReader::RangeReader(ObjectStore& store, const ObjectInfo& object, ByteRange
     : impl_(std::make_unique<Impl>(store, object, range, options, progress)) {}
 RangeReader::~RangeReader() = default;
 
-std::size_t RangeReader::read(std::span<std::byte> buffer) { return impl_->read(buffer); }
+Bytes RangeReader::available() { return impl_->available(); }
+void RangeReader::consume(std::size_t n) { impl_->consume(n); }
+
+std::size_t RangeReader::read(std::span<std::byte> buffer) {
+    Bytes bytes = impl_->available();
+    std::size_t n = std::min(buffer.size(), bytes.size());
+    if (n) {
+        std::memcpy(buffer.data(), bytes.data(), n);
+        impl_->consume(n);
+    }
+    return n;
+}
 
 } // namespace zl

@@ -22,6 +22,10 @@ public:
     ~RangeReader() override; ///< waits for ranges under way
 
     std::size_t read(std::span<std::byte> buffer) override;
+    /// Without a copy: the next bytes in order (at least one; none = end), valid until they are
+    /// consumed.
+    Bytes available();
+    void consume(std::size_t n); ///< at most what available() gave
 
 private:
     struct Impl;

@@ -119,6 +119,11 @@ class Bench:
             os.rename(d + '/blob', self.tmp + '/blob.bin')
         return p
 
+    def digest(self):
+        """Of the layer, as its trailer says."""
+        return subprocess.check_output("tail -c 3000 %s | grep -ao '\"digest\":\"[0-9a-f]*' | cut -d'\"' -f4" % self.layer(),
+                                       shell=True, text=True).strip()
+
     # ---------------------------------------------------------------------------------- cases
     def pack(self):
         d = self.mixed_tree()
@@ -167,9 +172,7 @@ class Bench:
             return env, [('zl-push', 'zl-push --raw --accept-eof --force --part-size 16MiB < %s' % b),
                          ('aws s3 cp', '/usr/bin/aws --endpoint-url %s s3 cp --only-show-errors - s3://bench-bucket/a.bin < %s' % (endpoint, b)),
                          ('rclone rcat', '%s rcat :s3:bench-bucket/r.bin < %s' % (rclone, b))]
-        layer = self.layer()
-        digest = subprocess.check_output("tail -c 3000 %s | grep -ao '\"digest\":\"[0-9a-f]*' | cut -d'\"' -f4" % layer,
-                                         shell=True, text=True).strip()
+        digest = self.digest()
         key = 'layers/%s.tar.zst' % digest
         return env, [('zl-pull', 'zl-pull sha256:%s > /dev/null' % digest),
                      ('aws s3 cp', '/usr/bin/aws --endpoint-url %s s3 cp --only-show-errors s3://bench-bucket/%s - > /dev/null' % (endpoint, key)),
@@ -180,7 +183,7 @@ class Bench:
         if not os.path.exists(sink):
             subprocess.check_call(['g++', '-O2', '-std=c++20', '-pthread', '-o', sink, HERE + '/s3sink.cpp'])
         port = random.randrange(20000, 30000)
-        args = [sink, str(port)] if put else [sink, str(port), self.layer()]
+        args = [sink, str(port)] if put else [sink, str(port), self.layer(), 'layers/%s.tar.zst' % self.digest()]
         server = subprocess.Popen(args, stdout=subprocess.PIPE)
         server.stdout.readline()
         try:

@@ -1,10 +1,10 @@
 /// A FAKE S3 server for benchmarks only: takes any upload and throws it away, and serves one local file
 /// as every object. It checks no signature and keeps nothing, so what is measured is the client.
 ///
-///   s3sink PORT [FILE]
+///   s3sink PORT [FILE KEY]
 ///
-/// Understands PUT, multipart (create, part, complete, list), HEAD, GET with Range, ListObjectsV2
-/// (empty). GET and HEAD of keys that end in .tar.zst or .bin give FILE, others 404.
+/// Understands PUT, multipart (create, part, complete, list), HEAD, GET with Range; every listing
+/// shows KEY (rclone lists before it reads). GET and HEAD of keys that end in .tar.zst or .bin give FILE, others 404.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -28,6 +28,7 @@ namespace {
 
 int file_fd = -1;
 off_t file_size = 0;
+std::string listed_key;
 
 /// Of what was thrown away only this is kept, for the HEAD after an upload.
 struct Object {
@@ -139,8 +140,12 @@ private:
             return reply(200, "<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></CompleteMultipartUploadResult>");
         if (r.method == "GET" && upload)
             return reply(200, "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>");
-        if (r.method == "GET" && r.target.find("list-type=2") != std::string::npos)
-            return reply(200, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>");
+        if (r.method == "GET" && r.target.find("prefix=") != std::string::npos)
+            return reply(200, "<ListBucketResult><IsTruncated>false</IsTruncated>" +
+                                  (listed_key.empty() ? "" : "<Contents><Key>" + listed_key +
+                                  "</Key><LastModified>2026-11-22T06:00:00.000Z</LastModified><ETag>&quot;sink-1&quot;"
+                                  "</ETag><Size>" + std::to_string(file_size) + "</Size></Contents>") +
+                                  "</ListBucketResult>");
         if (r.method == "HEAD") {
             std::lock_guard lock(mutex);
             if (auto it = objects.find(path); it != objects.end())
@@ -182,6 +187,7 @@ int main(int argc, char** argv) {
         if (file_fd < 0 || ::fstat(file_fd, &st) != 0)
             return 66;
         file_size = st.st_size;
+        listed_key = argc > 3 ? argv[3] : "";
     }
     int listener = ::socket(AF_INET, SOCK_STREAM, 0), on = 1;
     ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -8,17 +8,17 @@ mkdir "$T/x"
 python3 "$support/mkhostile.py" "$T/cases" "$T/x/canary"
 [ "$(wc -l <"$T/cases/cases.tsv")" -ge 300 ]
 cat >"$T/run.py" <<'PY'
-import os, shutil, subprocess, sys, tempfile, threading
+import os, subprocess, sys, tempfile, threading
 sys.path.insert(0, sys.argv[1])
 import walker
 top, mode = sys.argv[2], sys.argv[3]
 work, cases = top + '/x', top + '/cases'
 canary, target = work + '/canary', work + '/target'
-CODES = {'refuse': (65,), 'accept': (0,), 'safe': (0, 3, 65)}
+CODES = {'refuse': (65,), 'accept': (0,), 'safe': (0, 3, 65), 'lenient': (0, 3, 65, 74)}
 
 
 def plant():
-    shutil.rmtree(work, ignore_errors=True)
+    subprocess.run(['rm', '-rf', work], check=True)
     os.makedirs(canary + '/dir')
     for name in ('file', 'dir/file'):
         with open(canary + '/' + name, 'w') as f:
@@ -60,16 +60,16 @@ def wrong(name, expected, options):
         yield 'no message: %r' % stderr[:100]
     if state() != before:
         yield 'THE OUTSIDE CHANGED'
-    if mode == 'fresh' and code == 65 and os.path.lexists(target):
+    if mode == 'fresh' and code in (65, 74) and os.path.lexists(target):
         yield 'refused, but the target is there'
-    if mode == 'merge' and code == 65 and sorted(os.listdir(target)) != ['had']:
+    if mode == 'merge' and code in (65, 74) and sorted(os.listdir(target)) != ['had']:
         yield 'refused, but the target has %s' % os.listdir(target)
     others = set(os.listdir(work)) - {'canary', 'target'}
     if others:
         yield 'left behind: %s' % sorted(others)
     if os.path.isdir(target) and not os.path.islink(target):
         for path, entry in walker.manifest(target, []).items():
-            if path.rpartition(b'/')[2] == b'smuggled':
+            if path.rpartition(b'/')[2] == b'smuggled' and expected != 'lenient':
                 yield 'smuggled entry %r' % path
             for key in entry:
                 if key in ('xattr:%s.overlay.%s' % (space, what) for space in ('trusted', 'user')
@@ -77,7 +77,6 @@ def wrong(name, expected, options):
                     yield '%s on %r' % (key, path)
 
 
-sys.setrecursionlimit(50000)
 plant()
 before = state()
 bad = total = 0

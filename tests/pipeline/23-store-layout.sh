@@ -60,7 +60,7 @@ zl-pull svc/1 | cmp - "$T/layer10"
 say "names do not see each other's refs"
 zl-push --name svc <"$T/layer" >/dev/null
 mktree --only small "$T/small"
-pack_store "$T/small" svc/1
+zl-pack "$T/small" | zl-push --name svc/1 >/dev/null
 zl-pull svc | cmp - "$T/layer10"
 
 say "--prefix"
@@ -83,6 +83,6 @@ jq -n --arg d "$d" --argjson c "$(stat -c %s "$T/foreign.tar.zst")" \
     '{digest:$d,size_bytes:$s,compressed_size_bytes:$c,created_at:"2026-01-01T00:00:00Z",file_count:1}' \
     >"$T/store/layers/$d.meta.json"
 zl-pull "$d" | zl-unpack --foreign -C "$T/fback"
-same_tree --ignore alloc "$T/tree" "$T/fback"
+same_tree --ignore alloc --ignore-path 't_neg*' "$T/tree" "$T/fback"
 printf x | dd of="$T/store/layers/$d.tar.zst" bs=1 seek=5000 conv=notrunc status=none
 expect_exit 65 zl-pull --retry-for 1s "$d"

@@ -25,7 +25,7 @@ digest=$(zl-push --foreign --name f <"$T/foreign")
 [ "$digest" = "sha256:$(sha256sum <"$T/tar" | cut -c1-64)" ]
 zl-pull f | cmp - "$T/foreign"
 zl-pull f | zl-unpack --foreign -C "$T/back"
-same_tree --ignore alloc "$T/tree" "$T/back"
+same_tree --ignore alloc --ignore-path 't_neg*' "$T/tree" "$T/back"
 expect_exit 65 zl-unpack -C "$T/back2" <"$T/foreign"
 expect_exit 65 zl-push --foreign --name f <"$T/tar" # not compressed
 expect_exit 65 zl-push --foreign --name f < <(echo hello | zstd -q) # not a tar

@@ -210,6 +210,24 @@ def parse(blob):
     return data, read_toc(blob[toc_at + 8:trailer_at]), t, tar, contents
 
 
+def stored_data(tar, at):
+    """What follows the headers of the entry at this offset: the content, or a sparse map and data."""
+    pax_size = None
+    while True:
+        size = int(tar[at + 124:at + 135], 8)
+        if tar[at + 156:at + 157] != b'x':
+            size = size if pax_size is None else pax_size
+            return tar[at + 512:at + 512 + size]
+        records = tar[at + 512:at + 512 + size]
+        while records:
+            length = int(records[:records.index(b' ')])
+            key, value = records[records.index(b' ') + 1:length - 1].split(b'=', 1)
+            if key == b'size':
+                pax_size = int(value)
+            records = records[length:]
+        at += 512 + (size + 511) // 512 * 512
+
+
 def check(blob):
     """Also holds the table of contents against the tar, as python's tarfile reads it."""
     import io
@@ -230,9 +248,8 @@ def check(blob):
         if at > member.offset or at % 512 or tar[at + 257:at + 262] != b'ustar':
             raise ValueError('toc offset of %r' % name)
         if e['type'] == 'f':
-            content = archive.extractfile(member).read() if member.size < 1 << 28 else None
             if member.size != e['size'] or (
-                    content is not None and hashlib.sha256(content).digest() != e['sha256']):
+                    hashlib.sha256(stored_data(tar, at)).digest() != e['sha256']):
                 raise ValueError('toc size or sha256 of %r' % name)
         if e['type'] == 'h':
             target = members[e['link']].name

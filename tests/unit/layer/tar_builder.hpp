@@ -18,7 +18,7 @@ struct RawHeader {
     std::string name = "f";
     char type = '0';
     std::uint64_t size = 0;
-    std::string link;
+    std::string link{};
     std::string mode = "0000644";
     std::string uid = "0000000";
     std::string gid = "0000000";
@@ -26,7 +26,7 @@ struct RawHeader {
     std::string magic = std::string("ustar\0" "00", 8);
     std::string major = "0000000";
     std::string minor = "0000000";
-    std::string prefix;
+    std::string prefix{};
     bool good_checksum = true;
 
     std::string block() const {

@@ -355,6 +355,18 @@ TEST_CASE("replies that do not fit the request are refused before a byte passes"
     }
 }
 
+TEST_CASE("a reply that starts too early passes no byte, even if it is cut") {
+    Bench b([](const Req&, Rep& reply) {
+        reply.raw("HTTP/1.1 206 P\r\nContent-Range: bytes 0-6/10\r\nContent-Length: 7\r\n\r\n0123");
+        reply.close();
+    });
+    GetOptions options;
+    options.range = ByteRange{2, 5};
+    MemorySink sink;
+    CHECK(error_of([&] { b.store().get("k", sink, options); }) == ErrorKind::data);
+    CHECK(sink.text.empty());
+}
+
 TEST_CASE("an object that changes while it is read is a conflict") {
     Bench b([](const Req& r, Rep& reply) {
         if (r.number == 1) {
