@@ -97,6 +97,8 @@ void Applier::enter_parent(std::string_view parent) {
         const std::string_view path = parent.substr(0, end);
         if (!options_.foreign)
             refuse(path, "entries below it, but it is no directory that comes before them");
+        if (is_wh_name(name))
+            refuse(path, "a whiteout with entries below it");
         if (chain_.make(name)) {
             chain_.set_attributes(implicit_directory(path));
             implicit_.insert(std::string(path));
@@ -253,14 +255,11 @@ void Applier::make_mark_file(const std::string& name, const TarEntry& like) {
 }
 
 /// @p name is taken. A whiteout made before says only that a lower file is gone, and so does the new
-/// entry by being there. Foreign archives may bring a plain file again (tar -r): the later one counts.
+/// entry by being there. All else is refused, as OCI demands: which of two would count?
 void Applier::make_room(const TarEntry& e, const std::string& name) {
     const auto found = look_at(chain_.fd(), name);
-    const bool whiteout = found && found->kind == FileKind::whiteout &&
-                          options_.whiteouts == WhiteoutMode::overlay && !is_whiteout_node(e);
-    const bool again = found && found->kind == FileKind::other && options_.foreign &&
-                       (e.type == EntryType::file || e.type == EntryType::hardlink);
-    if (!whiteout && !again)
+    if (!found || found->kind != FileKind::whiteout || is_whiteout_node(e) ||
+        options_.whiteouts != WhiteoutMode::overlay)
         refuse(e.path, "the same name a second time");
     if (::unlinkat(chain_.fd(), name.c_str(), 0) != 0)
         fail("replace", e);

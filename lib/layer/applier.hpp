@@ -45,7 +45,7 @@ public:
         WhiteoutMode whiteouts = WhiteoutMode::overlay;
         bool userxattr = false;  ///< marks in user.overlay.* even where trusted.* is permitted
         bool same_owner = true;
-        bool foreign = false;    ///< accept any order, missing parents, later entries replacing files
+        bool foreign = false;    ///< accept any order, missing parents, directories named twice
         bool partial = false;    ///< the caller leaves entries out: a hard link's target may be missing
     };
     using OnDelete = std::function<void(const Deletion&)>; ///< mode apply

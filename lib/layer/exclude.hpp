@@ -1,9 +1,9 @@
 /// --exclude GLOB. Names are bytes.
 ///   PATTERN without '/'    matches the last component of a path, at any depth
-///   PATTERN with '/'       matches the whole path from the root of the tree (a leading '/' is
-///   allowed) PATTERN/               matches directories only
-///   * any bytes but '/'; ** also '/' (and a double-star component matches nothing too); ? one
-///   byte but '/'; [a-z] [!a-z] a set; \ takes the next byte as it is.
+///   PATTERN with '/'       matches the whole path from the root; a leading '/' is allowed
+///   PATTERN/               matches directories only
+///   * any bytes but '/'; ** also '/' (a double-star component matches nothing too); ? one byte
+///   but '/'; [a-z] [!a-z] a set; \ takes the next byte as it is.
 /// What is below an excluded directory is excluded with it.
 #pragma once
 

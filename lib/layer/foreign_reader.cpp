@@ -44,8 +44,9 @@ public:
         while (!next().empty())
             ;
         scanner_.finish();
-        if (scanner_.has_sized_hardlink())
-            throw Error(ErrorKind::data, "ambiguous tar: a hard link with a size");
+        if (scanner_.ambiguous())
+            throw Error(ErrorKind::data, "ambiguous tar: unknown entry types, or sizes that "
+                                         "contradict each other");
         if (scanner_.entries() != entries)
             throw Error(ErrorKind::data,
                         "ambiguous tar: " + std::to_string(entries) + " entries to one reader, " +
@@ -242,6 +243,8 @@ private:
     Handle<archive, archive_read_free> archive_;
     std::exception_ptr failure_; ///< of in_, on its way through libarchive
     bool has_content_ = false; ///< the current entry's was not read to its end
+    std::uint64_t size_ = 0;   ///< of the current file
+    std::uint64_t end_ = 0;    ///< of what was read of it
     std::uint64_t entries_ = 0;
     bool done_ = false;
 };
@@ -328,8 +331,12 @@ void ForeignReader::fill_entry(archive_entry* from, TarEntry& e) {
                                "device minor", e);
     }
     has_content_ = e.type == EntryType::file;
+    if (has_content_ && archive_entry_size(from) < 0)
+        throw Error(ErrorKind::data, "archive entry '" + show_path(e.path) + "': negative size");
     if (has_content_)
-        e.size = static_cast<std::uint64_t>(std::max<la_int64_t>(archive_entry_size(from), 0));
+        e.size = static_cast<std::uint64_t>(archive_entry_size(from));
+    size_ = e.size;
+    end_ = 0;
     read_xattrs(from, e);
     read_acl(from, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, kAclAccess, e);
     read_acl(from, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, kAclDefault, e);
@@ -344,9 +351,13 @@ std::optional<EntryReader::Piece> ForeignReader::read() {
         const int rc = archive_read_data_block(archive_.get(), &data, &size, &offset);
         check(rc);
         has_content_ = rc != ARCHIVE_EOF;
-        if (has_content_ && size > 0)
-            return Piece{static_cast<std::uint64_t>(offset),
-                         Bytes(static_cast<const std::byte*>(data), size)};
+        if (!has_content_ || size == 0)
+            continue;
+        const auto begin = static_cast<std::uint64_t>(offset);
+        if (begin < end_ || begin > size_ || size > size_ - begin)
+            throw Error(ErrorKind::data, "malformed tar: sparse extents that overlap or lead out");
+        end_ = begin + size;
+        return Piece{begin, Bytes(static_cast<const std::byte*>(data), size)};
     }
     return std::nullopt;
 }

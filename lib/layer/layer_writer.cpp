@@ -18,7 +18,9 @@ namespace {
 /// One data frame on its way: filled by the caller, hashed and compressed side by side, then written.
 struct Frame {
     std::vector<std::byte> tar;
-    std::vector<std::byte> compressed;
+    std::vector<std::byte> buffer; ///< for the frame; recycled, so it is not shrunk and grown
+    std::size_t compressed_size = 0;
+    Bytes compressed() const { return Bytes(buffer).first(compressed_size); }
     bool is_hashed = false, is_compressed = false;
 };
 using FramePtr = std::shared_ptr<Frame>;
@@ -78,7 +80,7 @@ struct LayerStreamWriter::Impl {
     void compress_loop() {
         FrameCompressor zstd(level);
         while (FramePtr f = next(to_compress)) {
-            zstd.compress(f->tar, f->compressed);
+            f->compressed_size = zstd.compress_into(f->tar, f->buffer);
             done(*f, f->is_compressed);
         }
     }
@@ -106,7 +108,7 @@ struct LayerStreamWriter::Impl {
                 if (stopping)
                     return;
             }
-            emit(f->compressed, static_cast<std::uint32_t>(f->tar.size()));
+            emit(f->compressed(), static_cast<std::uint32_t>(f->tar.size()));
             f->tar.clear();
             f->is_hashed = f->is_compressed = false;
             std::lock_guard lock(mutex);

@@ -2,14 +2,13 @@
 /// shared by packing and unpacking.
 ///
 /// On disk (kernel, Documentation/filesystems/overlayfs.rst; NS is `trusted` or `user`):
-///   whiteout        character device 0:0; all whiteouts of a mount may be hard links of one inode
-///   xattr whiteout  empty regular file with NS.overlay.whiteout (made by tools, never by the
-///   kernel) opaque          directory with NS.overlay.opaque = "y" ("x" only says: look for xattr
-///   whiteouts) escaped         NS.overlay.overlay.X: the xattr that a nested overlay calls
-///   NS.overlay.X
+///   whiteout        character device 0:0; all of a mount may be hard links of one inode
+///   xattr whiteout  empty regular file with NS.overlay.whiteout (tools make them, no kernel)
+///   opaque          directory with NS.overlay.opaque = "y"; "x" only says that xattr whiteouts
+///                   are to be looked for
+///   escaped         NS.overlay.overlay.X: what a nested overlay calls NS.overlay.X
 /// In the tar, OCI form (image-spec layer.md, "Whiteouts"):
-///   .wh.NAME        empty file; .wh..wh..opq in the directory that is opaque; xattr names
-///   unescaped
+///   .wh.NAME        empty file; .wh..wh..opq in an opaque directory; xattr names unescaped
 /// In the tar, overlay form: as on disk, escaped names too. The root entry then carries the pax
 /// record `comment=` kOverlayFormComment, so that a reader knows that overlay.* xattrs are live.
 #pragma once

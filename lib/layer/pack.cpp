@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
 #include <thread>
@@ -84,7 +85,7 @@ private:
                 load_late(item);
                 break;
             case PackItem::Result::big:
-                add_big(item, requests_[i]);
+                add_big(item, big_, requests_[i]);
                 break;
             }
         }
@@ -92,18 +93,17 @@ private:
             notes_.add(note);
     }
 
-    /// Lets the streamer begin with the next big files. One that may turn out to be a hard link
-    /// waits until that is known.
+    /// Lets the streamer begin with the next big files. It reads in the order of requests and only so
+    /// far ahead, so nothing may be asked for before a file that is written earlier: one that may
+    /// turn out to be a hard link holds up those behind it until that is known.
     void request_ahead(PackBatch& batch, std::size_t current) {
-        for (; requested_ < batch.items.size(); ++requested_) {
+        for (requested_ = std::max(requested_, current); requested_ < batch.items.size();
+             ++requested_) {
             PackItem& item = batch.items[requested_];
             if (item.result != PackItem::Result::big)
                 continue;
-            if (item.may_be_linked()) {
-                if (requested_ > current)
-                    return;
-                continue; // add_big asks
-            }
+            if (item.may_be_linked())
+                return;
             requests_[requested_] = big_.request(item);
         }
     }
@@ -148,14 +148,17 @@ private:
             item, [](std::size_t) {}, true);
         if (item.result == PackItem::Result::tar)
             add_tar(item);
-        else if (item.result == PackItem::Result::big) // it has grown
-            add_big(item, nullptr);
+        if (item.result == PackItem::Result::big) {
+            // It has grown. Others may have been asked for already, so it needs a reader of its own.
+            BigFileStreamer late(state_);
+            add_big(item, late, nullptr);
+        }
     }
 
-    void add_big(PackItem& item, BigFilePtr file) {
+    void add_big(PackItem& item, BigFileStreamer& big, BigFilePtr file) {
         if (!file)
-            file = big_.request(item);
-        if (!big_.wait_described(*file)) {
+            file = big.request(item);
+        if (!big.wait_described(*file)) {
             item.notes = std::move(file->item.notes);
             return;
         }
@@ -168,7 +171,7 @@ private:
         head += file->map_text;
         write(as_bytes(head));
         std::vector<std::byte> chunk;
-        while (big_.next_chunk(*file, chunk)) {
+        while (big.next_chunk(*file, chunk)) {
             write(chunk);
             if (stop_.stop_requested())
                 throw Interrupted();

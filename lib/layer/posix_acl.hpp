@@ -7,8 +7,7 @@
 
 namespace zl {
 
-/// The text that acl_from_text(3) reads, numeric ids, one entry a line:
-/// `user::rw-\nuser:1234:r--\n`.
+/// The text that acl_from_text(3) reads, with numeric ids, one entry a line (`user:1234:r--`).
 /// @p xattr is the raw value (linux/posix_acl_xattr.h: le32 version 2, then le16 tag, le16
 /// permissions, le32 id each). nullopt: not in that form.
 std::optional<std::string> posix_acl_text(std::string_view xattr);

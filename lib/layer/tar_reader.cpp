@@ -47,6 +47,7 @@ std::uint64_t in_range(std::int64_t value, std::uint64_t max, const char* what) 
 }
 
 constexpr std::uint64_t kMaxId = 0xfffffffe; // 2^32-1 means "leave it" to chown(2)
+constexpr std::uint64_t kMaxOctalSize = (std::uint64_t{1} << 33) - 1; // 11 octal digits
 constexpr std::uint64_t kMaxSize = INT64_MAX - (1 << 20);
 
 } // namespace
@@ -334,7 +335,10 @@ void TarReader::fill_entry(const Header& h, Extended& ext, TarEntry& e) {
     e.xattrs = std::move(ext.xattrs);
     add_acl(e, kAclAccess, ext.acl_access);
     add_acl(e, kAclDefault, ext.acl_default);
-    const std::uint64_t stored = ext.size.value_or(h.size); // pax beats ustar
+    // Pax beats ustar; but where ustar could have said it, two different sizes are two archives.
+    const std::uint64_t stored = ext.size.value_or(h.size);
+    if (stored != h.size && stored <= kMaxOctalSize)
+        malformed("'" + show_path(e.path) + "' has two sizes");
     if (e.type != EntryType::file && stored != 0)
         malformed("'" + show_path(e.path) + "' has content but is no file");
     padding_ = padded(stored) - stored;

@@ -3,7 +3,8 @@
 /// Format, Version 1.0"). Whatever two readers could understand differently is refused. Foreign
 /// archives go through ForeignReader.
 ///
-///   refused: unknown type flags and magic, sizes on entries without content, malformed or doubled
+///   refused: unknown type flags and magic, sizes on entries without content, a pax size beside another
+///   one that ustar could have held, malformed or doubled
 ///   pax records, global headers that say more than a comment, an extended header without its entry,
 ///   device and id numbers out of range, sparse maps that overlap or lead out of the file, one zero
 ///   block, anything after the two zero blocks.

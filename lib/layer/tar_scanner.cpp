@@ -99,7 +99,8 @@ void TarScanner::header(const std::byte* h) {
         if (size > kMaxPax)
             throw bad("pax header of " + std::to_string(size) + " bytes");
         pax_.clear();
-        pax_left_ = type == 'x' ? size : 0;
+        pax_left_ = size;
+        pax_is_global_ = type == 'g';
         skip_ = padded(size);
         return;
     }
@@ -107,11 +108,16 @@ void TarScanner::header(const std::byte* h) {
         skip_ = padded(size);
         return;
     }
-    if (pax_size_)
+    if (pax_size_) {
+        constexpr std::uint64_t kMaxOctal = (std::uint64_t{1} << 33) - 1; // 11 digits
+        ambiguous_ = ambiguous_ || (size != *pax_size_ && *pax_size_ <= kMaxOctal);
         size = *pax_size_;
+    }
     pax_size_.reset();
     ++entries_;
-    sized_hardlink_ = sized_hardlink_ || (type == '1' && size != 0);
+    constexpr std::string_view kKnown("\0" "01234567SVMND", 14); // POSIX, V7, GNU
+    ambiguous_ = ambiguous_ || (type >= '1' && type <= '6' && size != 0) ||
+                 kKnown.find(type) == std::string_view::npos;
     // Links, devices, directories and fifos have no content whatever their size field says.
     bool content = type == '0' || type == '\0' || type == '7' || type == 'S' ||
                    !(type >= '1' && type <= '6');
@@ -150,8 +156,13 @@ void TarScanner::write(Bytes data) {
             pax_ += as_text(data.first(p));
             pax_left_ -= p;
             skip_ -= n;
-            if (p && !pax_left_)
-                pax_size_ = pax_size(pax_);
+            if (p && !pax_left_) {
+                const auto found = pax_size(pax_);
+                if (pax_is_global_)
+                    ambiguous_ = ambiguous_ || found.has_value();
+                else
+                    pax_size_ = found;
+            }
             data = data.subspan(n);
             continue;
         }

@@ -21,9 +21,10 @@ public:
     void finish() const;
     /// Entries seen; extended headers do not count.
     std::uint64_t entries() const { return entries_; }
-    /// A hard link gave a size: some readers (POSIX pax) take what follows for its content, others
-    /// (GNU tar, this scanner) for the next header.
-    bool has_sized_hardlink() const { return sized_hardlink_; }
+    /// Readers differ on what is a header and what is content: a link, device or directory with a size,
+    /// a pax size beside another that the header could have held, a size for all entries, an unknown
+    /// type. This scanner goes on; nobody should unpack it (CVE-2025-62518).
+    bool ambiguous() const { return ambiguous_; }
 
 private:
     void block(const std::byte* header);
@@ -39,7 +40,8 @@ private:
     std::uint64_t after_extension_ = 0; ///< content that follows GNU sparse extension blocks
     int zero_blocks_ = 0;
     std::uint64_t entries_ = 0;
-    bool sized_hardlink_ = false;
+    bool ambiguous_ = false;
+    bool pax_is_global_ = false;
 };
 
 } // namespace zl

@@ -89,14 +89,21 @@ UnpackResult fill(Source& in, const UnpackOptions& o, Stage& stage, Losses& loss
                     [&](const Deletion& deletion) { stage.add_deletion(deletion); }, losses, stop);
     UnpackResult result;
     TarEntry entry;
+    std::uint64_t seen = 0;
     while (reader->next(entry)) {
+        ++seen;
         if (!filter.takes(entry))
             continue;
         applier.add(entry, *reader);
         ++result.entries;
     }
     // I1: only now is anything of it proved.
-    report_trailer(layer.finish(), result, log);
+    const LayerStreamReader::Result read = layer.finish();
+    if (read.trailer && !o.foreign && read.trailer->file_count != seen)
+        throw Error(ErrorKind::data, "layer stream: its trailer says " +
+                                         std::to_string(read.trailer->file_count) +
+                                         " entries, the tar has " + std::to_string(seen));
+    report_trailer(read, result, log);
     filter.check_all_found();
     applier.finish();
     result.bytes = applier.bytes();

@@ -125,6 +125,10 @@ std::int64_t StateDb::insert_push(const PushRow& row) {
 
 void StateDb::update_push(const PushRow& row) {
     std::lock_guard lock(mutex_);
+    write_push(row);
+}
+
+void StateDb::write_push(const PushRow& row) {
     Stmt s(db_, "UPDATE push SET (" + std::string(kColumns) +
                     ") = (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) WHERE id = ?");
     bind_row(s, row);
@@ -152,6 +156,23 @@ std::vector<PushRow> StateDb::pushes() {
 void StateDb::delete_push(std::int64_t id) {
     std::lock_guard lock(mutex_);
     Stmt(db_, "DELETE FROM push WHERE id = ?").bind(1, id).run();
+}
+
+void StateDb::move_upload(PushRow& from, PushRow& to) {
+    std::lock_guard lock(mutex_);
+    Txn txn(db_);
+    Stmt(db_, "UPDATE push_part SET push_id = ? WHERE push_id = ?").bind(1, to.id).bind(2, from.id).run();
+    PushRow giver = from, taker = to;
+    taker.state = from.state;
+    taker.upload_id = from.upload_id;
+    taker.part_size = from.part_size;
+    giver.state = "spooled";
+    giver.upload_id.clear();
+    write_push(giver);
+    write_push(taker);
+    txn.commit();
+    from = giver;
+    to = taker;
 }
 
 void StateDb::record_part(std::int64_t push_id, const PartRow& p) {

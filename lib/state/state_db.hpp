@@ -69,6 +69,10 @@ public:
     /// Forgets a push and its parts.
     void delete_push(std::int64_t id);
 
+    /// One transaction: the upload of @p from (id, part size, parts, state) becomes that of @p to, and
+    /// @p from is `spooled` again, without an upload. Both are updated.
+    void move_upload(PushRow& from, PushRow& to);
+
     void record_part(std::int64_t push_id, const PartRow& part);
     std::map<int, PartRow> parts(std::int64_t push_id);
     void delete_parts(std::int64_t push_id);
@@ -82,6 +86,7 @@ public:
     void set_fact(const std::string& store, const std::string& name, const std::string& value);
 
 private:
+    void write_push(const PushRow& row);
     std::mutex mutex_;
     Db db_;
 };

@@ -32,11 +32,16 @@ FrameCompressor::FrameCompressor(int level) : ctx_(ZSTD_createCCtx()) {
     check(ZSTD_CCtx_setParameter(ctx_.get(), ZSTD_c_checksumFlag, 1), "zstd checksum flag");
 }
 
+std::size_t FrameCompressor::compress_into(Bytes data, std::vector<std::byte>& buffer) {
+    if (std::size_t bound = ZSTD_compressBound(data.size()); buffer.size() < bound)
+        buffer.resize(bound);
+    return check(
+        ZSTD_compress2(ctx_.get(), buffer.data(), buffer.size(), data.data(), data.size()),
+        "compress");
+}
+
 void FrameCompressor::compress(Bytes data, std::vector<std::byte>& out) {
-    out.resize(ZSTD_compressBound(data.size()));
-    std::size_t n = check(
-        ZSTD_compress2(ctx_.get(), out.data(), out.size(), data.data(), data.size()), "compress");
-    out.resize(n);
+    out.resize(compress_into(data, out));
 }
 
 void StringCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept { ZSTD_freeCCtx(c); }

@@ -29,6 +29,8 @@ public:
     explicit FrameCompressor(int level); ///< 1..22
     /// Replaces @p out by the frame.
     void compress(Bytes data, std::vector<std::byte>& out);
+    /// The frame is the first bytes of @p buffer, which only grows; returns how many.
+    std::size_t compress_into(Bytes data, std::vector<std::byte>& buffer);
 
 private:
     struct Free {

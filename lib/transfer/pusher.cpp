@@ -98,7 +98,27 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
         e.with_hint(e.hint().empty() ? saved_hint(row) : e.hint() + "; " + saved_hint(row));
         throw;
     }
+    take_over_upload(row);
     return run_job(row, target);
+}
+
+/// The same pipeline run again after a kill: its bytes are those of an upload under way, so that
+/// upload is continued. The earlier row finds its layer stored later on, and only adds its ref.
+void Pusher::take_over_upload(PushRow& row) {
+    for (const PushRow& other : db_.pushes()) {
+        bool same = other.id != row.id && other.store == row.store && other.prefix == row.prefix &&
+                    (other.kind == "raw") == (row.kind == "raw") && other.digest == row.digest &&
+                    other.blob_sha256 == row.blob_sha256 && !other.upload_id.empty() && !row.force;
+        auto lock = same ? FileLock::try_lock(other.spool + kLockSuffix) : std::nullopt;
+        if (!lock)
+            continue;
+        Finally unlock([&] { lock->remove_and_unlock(); });
+        auto fresh = db_.find_push(other.id);
+        if (!fresh || (fresh->state != "uploading" && fresh->state != "completing"))
+            continue;
+        db_.move_upload(*fresh, row);
+        return;
+    }
 }
 
 /// The later of now, by the store's clock, and the newest ref + 1 ms: so that this push is the newest

@@ -10,7 +10,13 @@ zl-pack "$T/tree" >"$T/layer"
 jobs=2
 parts=$((($(stat -c %s "$T/layer") + (5 << 20) - 1) / (5 << 20)))
 base=$ZL_STORE n=0
-kill_at() { # METHOD PATH WHEN [BYTES] [SKIP]
+kill_at() { # METHOD PATH WHEN [BYTES] [SKIP]: once for each way to go on
+    kill_and again "$@"
+    kill_and resume "$@"
+}
+kill_and() { # again|resume METHOD PATH WHEN [BYTES] [SKIP]
+    local finish=$1
+    shift
     n=$((n + 1))
     rm -rf "$ZL_STATE_DIR"
     ZL_STORE=${base/$s3_root/$s3_root-$n}
@@ -25,18 +31,21 @@ kill_at() { # METHOD PATH WHEN [BYTES] [SKIP]
     control PUT /drop >/dev/null
     control DELETE /rules >/dev/null
     expect_empty "$OUT"
-    zl-push --name web1 --part-size 5MiB --jobs $jobs <"$T/layer" >"$OUT" 2>"$ERR" ||
-        fail "$*: exit $?: $(cat "$ERR")"
+    if [ $finish = again ]; then
+        zl-push --name web1 --part-size 5MiB --jobs $jobs <"$T/layer" >"$OUT" 2>"$ERR"
+    else
+        zl-push --resume --jobs $jobs >"$OUT" 2>"$ERR"
+    fi || fail "$finish $*: exit $?: $(cat "$ERR")"
     zl-pull web1 | cmp - "$T/layer"
     local total
     total=$(log_count '.method == "PUT" and (.path | test("partNumber="))')
-    [ "$total" -le $((parts + jobs)) ] || fail "$*: $total parts sent, $parts needed"
+    [ "$total" -le $((parts + jobs)) ] || fail "$finish $*: $total parts sent, $parts needed"
     left=$(s3 uploads "$ZL_TEST_BUCKET" "$s3_root-$n/")
     # A Create whose reply was lost made an upload that nobody can prove to be ours: it is recorded,
     # and aborted once it is a day old. Everything else leaves nothing.
     case "$1 $3" in
-    'POST after') [ -z "$left" ] || [ "$2" = '[?]uploads' ] || fail "$*: left $left" ;;
-    *) [ -z "$left" ] || fail "$*: left $left" ;;
+    'POST after') [ -z "$left" ] || [ "$2" = '[?]uploads' ] || fail "$finish $*: left $left" ;;
+    *) [ -z "$left" ] || fail "$finish $*: left $left" ;;
     esac
     s3 empty "$ZL_TEST_BUCKET" "$s3_root-$n/"
 }

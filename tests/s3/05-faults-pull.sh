@@ -47,7 +47,7 @@ done
 
 say "-o continues what a killed run left"
 rules "[{$get,\"skip\":5,\"action\":\"hold\",\"when\":\"after\"}]"
-pull --jobs 1 -o "$T/o" 2>"$ERR" &
+zl-pull --part-size 2MiB --jobs 1 -o "$T/o" web1 2>"$ERR" & # no function: its pid is killed
 pid=$!
 within 30 held
 kill -KILL $pid

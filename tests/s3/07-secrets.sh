@@ -65,5 +65,5 @@ unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 AWS_PROFILE=backup zl-pull web1 | cmp - "$T/layer"
 AWS_PROFILE=process zl-pull web1 | cmp - "$T/layer"
 zl-pull --store "$ZL_STORE&profile=backup" web1 | cmp - "$T/layer"
-AWS_PROFILE=nobody expect_exit 77 zl-pull web1
+AWS_PROFILE=nobody expect_exit 78 zl-pull web1
 expect_grep nobody "$ERR"

@@ -37,7 +37,8 @@ unset "${!ZL_CRASH@}" "${!AWS_WEB@}" AWS_PROFILE AWS_SESSION_TOKEN ZL_STORE ZL_C
 mkdir -p "$T"/{home,tmp,state}
 export HOME=$T/home TMPDIR=$T/tmp ZL_STATE_DIR=$T/state XDG_CONFIG_HOME=$T/home/.config \
     XDG_STATE_HOME=$T/home/.state XDG_DATA_HOME=$T/home/.data XDG_CACHE_HOME=$T/home/.cache \
-    ZL_STORE=file://$T/store AWS_EC2_METADATA_DISABLED=true PATH=$ZL_BIN:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
+    ZL_STORE=file://$T/store AWS_EC2_METADATA_DISABLED=true \
+    PATH=$ZL_BIN:/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export LC_ALL=C.UTF-8 TZ=UTC
 umask 022
 OUT=$T/.stdout ERR=$T/.stderr # of the last expect_exit

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """lint.py  -- holds the sources against the rules that a compiler does not know
 
-Layers include only what lib/README.md allows; each C library is touched in one place; scripts parse;
-every tool has a man page; no left-over marks; lines fit."""
+Layers include only what lib/README.md allows; each C library is touched in one place; scripts
+parse; every tool has a man page; no left-over marks; lines fit."""
 import os
 import re
 import subprocess

@@ -329,11 +329,11 @@ TEST_CASE("nesting with big xattrs is bounded in memory") {
     CHECK(contains(apply_tar(b.end(), t / "x").message, "too many xattrs"));
 }
 
-TEST_CASE("foreign: any order, missing parents, later entries replace files") {
+TEST_CASE("foreign: any order, missing parents, directories twice") {
     const TempDir t;
     TarBuilder b;
-    b.file("a/b/f", "1").dir("z/", "0000700").file("y", "old").file("a/g", "2");
-    b.dir("a/", "0000711").file("y", "new").file("a/b//./h", "3");
+    b.file("a/b/f", "1").dir("z/", "0000700").file("y", "new").file("a/g", "2");
+    b.dir("a/", "0000711").dir("z/", "0000711").file("a/b//./h", "3");
     Applier::Options options;
     options.foreign = true;
     const auto r = apply_tar(b.end(), t / "x", options);
@@ -343,6 +343,7 @@ TEST_CASE("foreign: any order, missing parents, later entries replace files") {
     CHECK(content_of(t / "x/a/b/h") == "3");
     CHECK(content_of(t / "x/y") == "new");
     CHECK((stat_of(t / "x/a").st_mode & 07777) == 0711);
+    CHECK((stat_of(t / "x/z").st_mode & 07777) == 0711);
     CHECK(stat_of(t / "x/a").st_mtime == 1);
     CHECK((stat_of(t / "x/a/b").st_mode & 07777) == 0755);
     CHECK(r.implicit == std::set<std::string>{"", "a/b"});
@@ -373,6 +374,10 @@ TEST_CASE("foreign: hostile archives too") {
     make_dirs(t / "canary");
     Applier::Options options;
     options.foreign = true;
+    RawHeader small;
+    small.size = 512;
+    RawHeader unknown;
+    unknown.type = 'Z';
     RawHeader sized_link;
     sized_link.name = "h";
     sized_link.type = '1';
@@ -388,6 +393,9 @@ TEST_CASE("foreign: hostile archives too") {
           TarBuilder().link('2', "l", "../canary/f").link('1', "h", "l").file("h", "x"),
           TarBuilder().pax(record("path", std::string("a\0b", 3))).file("f"),
           TarBuilder().link('2', "l", ""), TarBuilder().file("f").header(sized_link),
+          TarBuilder().file(".wh.d/f"), TarBuilder().header(unknown),
+          TarBuilder().file("f").file("f"), TarBuilder().pax(record("size", "0"), 'g').file("f"),
+          TarBuilder().pax(record("size", "0")).header(small).file("smuggled"),
           TarBuilder().link('2', "l", "../canary").dir("l/").file("l/f")}) {
         CAPTURE(n);
         const auto r = apply_tar(tar.end(), t / ("x" + std::to_string(n++)), options);

@@ -326,7 +326,7 @@ TEST_CASE("a stop request ends transfers at once") {
     stopped_at = std::chrono::duration_cast<Millis>(Clock::now().time_since_epoch()).count();
     stop.request_stop();
     for (auto& end : ended)
-        CHECK(end.get().count() - stopped_at < 150);
+        CHECK(end.get().count() - stopped_at < 300);
     CHECK_THROWS_AS(client.perform(get(server.url() + "/")), Interrupted);
 }
 
@@ -386,7 +386,7 @@ TEST_CASE("the bandwidth limit holds for all transfers together") {
     }
     // 2 MB at 1 MB/s
     CHECK(since(began) > Millis(1600));
-    CHECK(since(began) < Millis(4000));
+    CHECK(since(began) < Millis(10000));
     for (const auto& request : server.requests())
         if (request.method == "PUT")
             CHECK(request.body == data);

@@ -223,6 +223,34 @@ TEST_SUITE("transfer/push") {
         }
     }
 
+    TEST_CASE("the same pipeline run again continues the upload; both runs get their ref") {
+        std::string blob = layer_of(kPart * 6 + 5000, 14);
+        for (const char* where : {"part", "complete"}) {
+            TempDir dir;
+            FaultyStore store(dir.path + "/store");
+            Host host(store, dir.path);
+            PushOptions o;
+            o.name = "n";
+            o.jobs = 1;
+            int seen = 0;
+            store.fault = [&](const std::string& call, bool after) {
+                if (call == where && !after && (call != "part" || ++seen == 5))
+                    throw Killed();
+            };
+            CHECK_THROWS_AS(host.push(blob, o), Killed);
+            store.fault = [](auto&, bool) {};
+            PushOutcome p = host.push(blob, o);
+            CHECK(p.resumed);
+            // 7 parts; the one that was refused was counted too.
+            CHECK(store.calls["part"] == (std::string(where) == "part" ? 8 : 7));
+            host.pusher(o).finish_pending();
+            CHECK(stored(store, p.digest) == blob);
+            CHECK(host.db.pushes().empty());
+            CHECK(list_refs(store, "layers/", "n").size() == 2);
+            CHECK(store.list_uploads("").empty());
+        }
+    }
+
     TEST_CASE("an upload that somebody aborted is started over") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");
