@@ -68,7 +68,7 @@ trap 'exit 143' TERM
     exit 1
 }
 # A copy where other users can run it too, wherever the clone lies.
-install -D -t "$log/bin" "$build"/tools/zl-*[a-z]
+install -D -t "$log/bin" "$build"/tools/zl-{pack,push,pull,unpack}
 export ZL_BIN=$log/bin ZL_TEST_TMP=$log ZL_TEST_KEEP=$keep
 : >"$log/results"
 

@@ -67,8 +67,8 @@ int pull(ToolContext& ctx, const PullArguments& a) {
     } else {
         ::fcntl(STDOUT_FILENO, F_SETPIPE_SZ, 1 << 20); // fewer switches; no pipe, no matter
         FdSink out(STDOUT_FILENO, "stdout", ctx.stop());
-        outcome = a.paths.empty() ? puller.pull(target, out)
-                                  : puller.pull_paths(target, a.paths, out);
+        outcome =
+            a.paths.empty() ? puller.pull(target, out) : puller.pull_paths(target, a.paths, out);
     }
     ctx.metrics().set("zl_fetched_bytes", static_cast<double>(outcome.bytes),
                       "Bytes of the stored layer that were fetched");

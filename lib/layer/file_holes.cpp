@@ -9,18 +9,19 @@
 
 namespace zl {
 
-/// On ext4 without extents SEEK_DATA (Linux 6.18) takes what was written but is not yet on disk for
-/// a hole, and whoever believes it packs zeros. st_blocks counts such blocks, so the data that
-/// SEEK_DATA finds must account for all of them; else the file is read from end to end. Remove when
-/// no supported kernel does that.
+/// On ext4 without extents SEEK_DATA (Linux 6.18) takes what was written but has no place on disk yet
+/// for a hole, and whoever believes it packs zeros. st_blocks counts such blocks, so where the data
+/// that SEEK_DATA finds does not account for all of them, they are given their place first. (It may
+/// have been the file system's own blocks that were counted; then that was for nothing.) Remove
+/// when no supported kernel does that.
 FileHoles::FileHoles(int fd, const FileMeta& meta) : fd_(fd), size_(meta.size) {
     const std::uint64_t allocated = meta.blocks * 512;
     if (allocated >= meta.size)
         return;
     std::uint64_t found = 0;
     for (Range r = seek(0); r.begin < size_; r = seek(r.end))
-        found += r.end - r.begin;
-    has_holes_ = found >= allocated;
+        found += (r.end - r.begin + kSparseBlock - 1) / kSparseBlock * kSparseBlock;
+    has_holes_ = found >= allocated || fdatasync(fd) == 0;
 }
 
 FileHoles::Range FileHoles::next(std::uint64_t at) const {

@@ -10,7 +10,9 @@ namespace zl {
 
 namespace {
 
-Error bad(const std::string& why) { return Error(ErrorKind::data, "layer stream: " + why); }
+Error bad(const std::string& why) {
+    return Error(ErrorKind::data, "layer stream: " + why);
+}
 
 } // namespace
 

@@ -31,8 +31,8 @@ public:
         Digest blob_sha256;
         std::uint64_t blob_size = 0;
     };
-    /// At the end of the input. Throws data: empty, ends inside a frame, trailer false, or bytes after
-    /// the seek table. Without any trailer: returns; the caller decides.
+    /// At the end of the input. Throws data: empty, ends inside a frame, trailer false, or bytes
+    /// after the seek table. Without any trailer: returns; the caller decides.
     Result finish();
 
 private:

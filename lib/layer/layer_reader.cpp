@@ -20,9 +20,12 @@ constexpr std::uint64_t kFrameSlack = 1 << 20;
 /// Budget of bytes that wait or are being worked on; one job is always allowed.
 constexpr std::uint64_t kMaxUnderWay = 64 << 20;
 
-Error bad(const std::string& why) { return Error(ErrorKind::data, "layer stream: " + why); }
+Error bad(const std::string& why) {
+    return Error(ErrorKind::data, "layer stream: " + why);
+}
 
-/// A whole frame, decompressed by a worker, or a piece of one that is streamed by the reader itself.
+/// A whole frame, decompressed by a worker, or a piece of one that is streamed by the reader
+/// itself.
 struct Job {
     bool whole = false;
     std::vector<std::byte> compressed;
@@ -37,12 +40,12 @@ using JobPtr = std::shared_ptr<Job>;
 
 } // namespace
 
-/// Threads: feeder (input -> checker -> jobs), workers (decompress whole frames), hasher (digest, in
-/// order), and the caller (read()), which takes jobs in order and streams the pieces itself.
+/// Threads: feeder (input -> checker -> jobs), workers (decompress whole frames), hasher (digest,
+/// in order), and the caller (read()), which takes jobs in order and streams the pieces itself.
 struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
     Impl(Source& source, Options o) : in(source), options(o), checker(this) {
-        unsigned n = options.threads ? options.threads
-                                     : std::max(1u, std::thread::hardware_concurrency());
+        unsigned n =
+            options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
         pool.emplace_back([this] { guard([this] { feed_loop(); }); });
         pool.emplace_back([this] { guard([this] { hash_loop(); }); });
         for (unsigned i = 0; i < n; ++i)
@@ -64,7 +67,8 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
         pool.clear();
     }
 
-    template <typename F> void guard(F work) noexcept {
+    template <typename F>
+    void guard(F work) noexcept {
         try {
             work();
         } catch (...) {
@@ -157,9 +161,8 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
             {
                 // A streamed piece is hashed by the caller while it is read: wait for that.
                 std::unique_lock lock(mutex);
-                changed.wait(lock, [&] {
-                    return stopping || (job->whole ? job->ready : job->hashed);
-                });
+                changed.wait(lock,
+                             [&] { return stopping || (job->whole ? job->ready : job->hashed); });
                 if (stopping)
                     return;
             }
@@ -271,7 +274,9 @@ LayerStreamReader::LayerStreamReader(Source& in, Options options)
     : impl_(std::make_unique<Impl>(in, options)) {}
 LayerStreamReader::~LayerStreamReader() = default;
 
-std::size_t LayerStreamReader::read(std::span<std::byte> buffer) { return impl_->read(buffer); }
+std::size_t LayerStreamReader::read(std::span<std::byte> buffer) {
+    return impl_->read(buffer);
+}
 
 LayerStreamReader::Result LayerStreamReader::finish() {
     Impl& m = *impl_;
@@ -293,7 +298,8 @@ LayerStreamReader::Result LayerStreamReader::finish() {
     r.blob_sha256 = m.verdict->blob_sha256;
     r.blob_size = m.verdict->blob_size;
     if (!r.trailer && !m.options.foreign)
-        throw Error(ErrorKind::data, "layer stream: no trailer: its producer died, or it is no zl layer",
+        throw Error(ErrorKind::data,
+                    "layer stream: no trailer: its producer died, or it is no zl layer",
                     "a tar.zst made by other tools is taken with --foreign");
     if (r.trailer && (r.trailer->digest != r.digest || r.trailer->size_bytes != r.size_bytes))
         throw bad("its content is sha256:" + r.digest.hex() + " (" + std::to_string(r.size_bytes) +

@@ -14,8 +14,8 @@ namespace zl {
 class LayerStreamReader final : public Source {
 public:
     struct Options {
-        unsigned threads = 0;     ///< 0 = one per processor
-        bool foreign = false;     ///< accept a stream without trailer that ends on a frame end
+        unsigned threads = 0; ///< 0 = one per processor
+        bool foreign = false; ///< accept a stream without trailer that ends on a frame end
         std::uint64_t max_size = UINT64_MAX; ///< of the tar: more is refused (data)
     };
     /// @p in outlives this.
@@ -28,7 +28,7 @@ public:
         std::optional<Trailer> trailer; ///< absent for a foreign stream
         Digest digest;                  ///< of the tar bytes that were read
         std::uint64_t size_bytes = 0;
-        Digest blob_sha256;             ///< of all compressed bytes
+        Digest blob_sha256; ///< of all compressed bytes
         std::uint64_t blob_size = 0;
     };
     /// After read() returned 0 (or to drain what is left): checks frame ends, trailer, seek table,

@@ -15,7 +15,8 @@ namespace zl {
 
 namespace {
 
-/// One data frame on its way: filled by the caller, hashed and compressed side by side, then written.
+/// One data frame on its way: filled by the caller, hashed and compressed side by side, then
+/// written.
 struct Frame {
     std::vector<std::byte> tar;
     std::vector<std::byte> buffer; ///< for the frame; recycled, so it is not shrunk and grown
@@ -54,7 +55,8 @@ struct LayerStreamWriter::Impl {
     }
 
     /// A worker's exception ends all workers and comes out of the caller's next call.
-    template <typename F> void guard(F work) noexcept {
+    template <typename F>
+    void guard(F work) noexcept {
         try {
             work();
         } catch (...) {
@@ -103,8 +105,7 @@ struct LayerStreamWriter::Impl {
         while (FramePtr f = next(to_write)) {
             {
                 std::unique_lock lock(mutex);
-                changed.wait(lock,
-                             [&] { return stopping || (f->is_hashed && f->is_compressed); });
+                changed.wait(lock, [&] { return stopping || (f->is_hashed && f->is_compressed); });
                 if (stopping)
                     return;
             }
@@ -233,8 +234,8 @@ void LayerStreamWriter::end_entry(const std::optional<Digest>& sha256) {
     if (m.tar_size != m.entry_end)
         throw Error(ErrorKind::internal, "tar entry " + m.entry.path + " announced " +
                                              std::to_string(m.entry_tar_size) + " bytes, " +
-                                             std::to_string(m.entry_end) + " != " +
-                                             std::to_string(m.tar_size));
+                                             std::to_string(m.entry_end) +
+                                             " != " + std::to_string(m.tar_size));
     if (sha256)
         m.entry.sha256 = *sha256;
     m.toc.add(m.entry);
@@ -242,7 +243,9 @@ void LayerStreamWriter::end_entry(const std::optional<Digest>& sha256) {
         m.cut();
 }
 
-std::uint64_t LayerStreamWriter::next_index() const { return impl_->toc.count(); }
+std::uint64_t LayerStreamWriter::next_index() const {
+    return impl_->toc.count();
+}
 
 Trailer LayerStreamWriter::finish(const Notes& notes) {
     Impl& m = *impl_;

@@ -13,7 +13,9 @@ namespace {
 constexpr std::size_t kBlock = 512;
 constexpr std::uint64_t kMaxPax = 16 << 20;
 
-Error bad(const std::string& why) { return Error(ErrorKind::data, "tar: " + why); }
+Error bad(const std::string& why) {
+    return Error(ErrorKind::data, "tar: " + why);
+}
 
 /// Octal, or GNU's base-256 (first bit set). POSIX.1-2017 pax, "ustar Interchange Format".
 std::uint64_t number(const std::byte* field, std::size_t size) {
@@ -44,7 +46,9 @@ std::uint64_t number(const std::byte* field, std::size_t size) {
     return v;
 }
 
-std::uint64_t padded(std::uint64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
+std::uint64_t padded(std::uint64_t n) {
+    return (n + kBlock - 1) / kBlock * kBlock;
+}
 
 /// The last `size` record of a pax header's content.
 std::optional<std::uint64_t> pax_size(const std::string& pax) {
@@ -115,12 +119,14 @@ void TarScanner::header(const std::byte* h) {
     }
     pax_size_.reset();
     ++entries_;
-    constexpr std::string_view kKnown("\0" "01234567SVMND", 14); // POSIX, V7, GNU
+    constexpr std::string_view kKnown("\0"
+                                      "01234567SVMND",
+                                      14); // POSIX, V7, GNU
     ambiguous_ = ambiguous_ || (type >= '1' && type <= '6' && size != 0) ||
                  kKnown.find(type) == std::string_view::npos;
     // Links, devices, directories and fifos have no content whatever their size field says.
-    bool content = type == '0' || type == '\0' || type == '7' || type == 'S' ||
-                   !(type >= '1' && type <= '6');
+    bool content =
+        type == '0' || type == '\0' || type == '7' || type == 'S' || !(type >= '1' && type <= '6');
     if (size > UINT64_MAX / 4)
         throw bad("entry of " + std::to_string(size) + " bytes");
     if (type == 'S' && h[482] != std::byte{0}) { // old GNU sparse: extension blocks come first

@@ -21,9 +21,13 @@ void append_varint(std::string& out, std::uint64_t v) {
     out += static_cast<char>(v);
 }
 
-Error bad(const std::string& why) { return Error(ErrorKind::data, "table of contents: " + why); }
+Error bad(const std::string& why) {
+    return Error(ErrorKind::data, "table of contents: " + why);
+}
 
-bool known_type(char c) { return std::string_view("fdlhcbpwo").find(c) != std::string_view::npos; }
+bool known_type(char c) {
+    return std::string_view("fdlhcbpwo").find(c) != std::string_view::npos;
+}
 
 /// Takes entries off the front of a growing buffer; a short read rolls back.
 class TocParser {
@@ -142,7 +146,9 @@ private:
 
 } // namespace
 
-TocWriter::TocWriter() : out_(kTocLevel) { out_.write(as_bytes(kTocMagic)); }
+TocWriter::TocWriter() : out_(kTocLevel) {
+    out_.write(as_bytes(kTocMagic));
+}
 
 void TocWriter::add(const TocEntry& e) {
     std::size_t shared = 0;
@@ -174,8 +180,7 @@ std::string TocWriter::finish() {
     return out_.finish();
 }
 
-void read_toc(Bytes payload,
-              const std::function<bool(std::uint64_t, const TocEntry&)>& visit) {
+void read_toc(Bytes payload, const std::function<bool(std::uint64_t, const TocEntry&)>& visit) {
     TocParser parser(visit);
     StreamDecompressor zstd;
     bool more = true;

@@ -4,11 +4,11 @@
 /// Payload of the TOC frame = one zstd frame of
 ///   "ZLTOC1\n"
 ///   entry*   u8 type; varint shared, varint n, n bytes: path = first `shared` bytes of the path
-///            before + these; varint size; varint frame - frame of the entry before; varint offset of
-///            the entry's first header block in that frame's content;
-///            type h: varint index (0-based) of the entry that holds the data;
-///            type f: 32 bytes SHA-256 of the entry's data in the tar without padding: the content, or,
-///            of a sparse entry, its map and what it stores (a hole of 1 TiB costs nothing)
+///            before + these; varint size; varint frame - frame of the entry before; varint offset
+///            of the entry's first header block in that frame's content; type h: varint index
+///            (0-based) of the entry that holds the data; type f: 32 bytes SHA-256 of the entry's
+///            data in the tar without padding: the content, or, of a sparse entry, its map and what
+///            it stores (a hole of 1 TiB costs nothing)
 ///   u8 0, varint number of entries
 /// varint = LEB128, at most 10 bytes.
 #pragma once
@@ -38,10 +38,10 @@ enum class EntryType : char {
 
 struct TocEntry {
     EntryType type = EntryType::file;
-    std::string path{}; ///< as in the tar, without trailing slash; the root is `.`
-    std::uint64_t size = 0;   ///< content of a regular file, else 0
-    std::uint64_t frame = 0;  ///< data frame that holds the entry's first header block
-    std::uint64_t offset = 0; ///< of that block in the frame's content
+    std::string path{};           ///< as in the tar, without trailing slash; the root is `.`
+    std::uint64_t size = 0;       ///< content of a regular file, else 0
+    std::uint64_t frame = 0;      ///< data frame that holds the entry's first header block
+    std::uint64_t offset = 0;     ///< of that block in the frame's content
     std::uint64_t link_index = 0; ///< hardlink: index of the entry with the data
     Digest sha256{};              ///< regular file: of its data in the tar
 };
@@ -64,6 +64,7 @@ private:
 
 /// Read the TOC payload, entry by entry in tar order; bounded memory. @p visit returns false to
 /// stop. Throws data when malformed (paths above 64 KiB, frames going backwards, wrong count, ...).
-void read_toc(Bytes payload, const std::function<bool(std::uint64_t index, const TocEntry&)>& visit);
+void read_toc(Bytes payload,
+              const std::function<bool(std::uint64_t index, const TocEntry&)>& visit);
 
 } // namespace zl

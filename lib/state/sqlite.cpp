@@ -24,16 +24,18 @@ Error sqlite_error(sqlite3* db, int code, const std::string& what) {
 
 } // namespace
 
-void Db::Close::operator()(sqlite3* db) const noexcept { sqlite3_close_v2(db); }
+void Db::Close::operator()(sqlite3* db) const noexcept {
+    sqlite3_close_v2(db);
+}
 
 Db::Db(const std::string& path) : path_(path) {
     sqlite3* raw = nullptr;
     // SQLite would create it with 0644 & ~umask; the state names what is backed up: keep it private
     // (its -wal and -shm take the mode of the database).
     open_file(path, O_RDWR | O_CREAT, 0600);
-    int code = sqlite3_open_v2(path.c_str(), &raw,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
-                               nullptr);
+    int code =
+        sqlite3_open_v2(path.c_str(), &raw,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
     db_.reset(raw);
     if (code == SQLITE_OK) {
         sqlite3_extended_result_codes(raw, 1);
@@ -53,10 +55,16 @@ void Db::exec(const char* sql) {
         throw sqlite_error(db_.get(), code, "state database " + path_);
 }
 
-std::int64_t Db::last_insert_rowid() const { return sqlite3_last_insert_rowid(db_.get()); }
-std::int64_t Db::changes() const { return sqlite3_changes64(db_.get()); }
+std::int64_t Db::last_insert_rowid() const {
+    return sqlite3_last_insert_rowid(db_.get());
+}
+std::int64_t Db::changes() const {
+    return sqlite3_changes64(db_.get());
+}
 
-void Stmt::Finalize::operator()(sqlite3_stmt* s) const noexcept { sqlite3_finalize(s); }
+void Stmt::Finalize::operator()(sqlite3_stmt* s) const noexcept {
+    sqlite3_finalize(s);
+}
 
 void Stmt::check(int code) {
     if (code != SQLITE_OK)
@@ -65,7 +73,8 @@ void Stmt::check(int code) {
 
 Stmt::Stmt(Db& db, std::string_view sql) : db_(db) {
     sqlite3_stmt* raw = nullptr;
-    int code = sqlite3_prepare_v2(db.get(), sql.data(), static_cast<int>(sql.size()), &raw, nullptr);
+    int code =
+        sqlite3_prepare_v2(db.get(), sql.data(), static_cast<int>(sql.size()), &raw, nullptr);
     stmt_.reset(raw);
     check(code);
 }
@@ -100,9 +109,13 @@ void Stmt::run() {
     reset();
 }
 
-void Stmt::reset() { sqlite3_reset(stmt_.get()); }
+void Stmt::reset() {
+    sqlite3_reset(stmt_.get());
+}
 
-std::int64_t Stmt::column_int(int i) const { return sqlite3_column_int64(stmt_.get(), i); }
+std::int64_t Stmt::column_int(int i) const {
+    return sqlite3_column_int64(stmt_.get(), i);
+}
 
 std::string Stmt::column_text(int i) const {
     const unsigned char* text = sqlite3_column_text(stmt_.get(), i);
@@ -114,7 +127,9 @@ bool Stmt::column_is_null(int i) const {
     return sqlite3_column_type(stmt_.get(), i) == SQLITE_NULL;
 }
 
-Txn::Txn(Db& db) : db_(db) { db_.exec("BEGIN IMMEDIATE"); }
+Txn::Txn(Db& db) : db_(db) {
+    db_.exec("BEGIN IMMEDIATE");
+}
 
 Txn::~Txn() {
     if (open_)

@@ -39,7 +39,9 @@ class Stmt {
 public:
     Stmt(Db& db, std::string_view sql);
     Stmt& bind(int index, std::int64_t value);
-    Stmt& bind(int index, std::uint64_t value) { return bind(index, static_cast<std::int64_t>(value)); }
+    Stmt& bind(int index, std::uint64_t value) {
+        return bind(index, static_cast<std::int64_t>(value));
+    }
     Stmt& bind(int index, int value) { return bind(index, static_cast<std::int64_t>(value)); }
     Stmt& bind(int index, std::string_view value);
     Stmt& bind(int index, const char* value) { return bind(index, std::string_view(value)); }

@@ -30,7 +30,8 @@ PRAGMA user_version = 1;
 )sql";
 
 constexpr std::string_view kColumns =
-    "store_url, store, prefix, name, kind, state, spool, digest, blob_sha256, blob_size, size_bytes,"
+    "store_url, store, prefix, name, kind, state, spool, digest, blob_sha256, blob_size, "
+    "size_bytes,"
     " file_count, incomplete, force, ref_time, tags, part_size, upload_id, creating_at, created_at,"
     " last_error";
 constexpr int kColumnCount = 21;
@@ -107,7 +108,8 @@ StateDb::StateDb(const std::string& path) : db_(open_database(path)) {
     if (version > kSchema)
         throw Error(ErrorKind::data,
                     "state database " + path + ": written by a newer zl (schema " +
-                        std::to_string(version) + ", this one knows " + std::to_string(kSchema) + ")",
+                        std::to_string(version) + ", this one knows " + std::to_string(kSchema) +
+                        ")",
                     "use the newer zl, or another --state-dir");
     if (version == 0)
         db_.exec(kCreate);
@@ -134,7 +136,8 @@ void StateDb::write_push(const PushRow& row) {
     bind_row(s, row);
     s.bind(kColumnCount + 1, row.id).run();
     if (db_.changes() != 1)
-        throw Error(ErrorKind::internal, "push " + std::to_string(row.id) + " vanished from the state");
+        throw Error(ErrorKind::internal,
+                    "push " + std::to_string(row.id) + " vanished from the state");
 }
 
 std::optional<PushRow> StateDb::find_push(std::int64_t id) {
@@ -161,7 +164,10 @@ void StateDb::delete_push(std::int64_t id) {
 void StateDb::move_upload(PushRow& from, PushRow& to) {
     std::lock_guard lock(mutex_);
     Txn txn(db_);
-    Stmt(db_, "UPDATE push_part SET push_id = ? WHERE push_id = ?").bind(1, to.id).bind(2, from.id).run();
+    Stmt(db_, "UPDATE push_part SET push_id = ? WHERE push_id = ?")
+        .bind(1, to.id)
+        .bind(2, from.id)
+        .run();
     PushRow giver = from, taker = to;
     taker.state = from.state;
     taker.upload_id = from.upload_id;

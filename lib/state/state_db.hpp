@@ -1,8 +1,8 @@
 /// What zl-push must not forget: pushes under way, their parts, uploads that may be ours.
 ///
-/// A cache of facts with one exception: the spool file of a push exists nowhere else. Everything else
-/// can be found again by looking at the store; a lost database therefore costs resent bytes, and a
-/// multipart upload that nobody knows (the store's lifecycle rule or zl-prune ends it).
+/// A cache of facts with one exception: the spool file of a push exists nowhere else. Everything
+/// else can be found again by looking at the store; a lost database therefore costs resent bytes,
+/// and a multipart upload that nobody knows (the store's lifecycle rule or zl-prune ends it).
 #pragma once
 
 #include "base/units.hpp"
@@ -69,7 +69,8 @@ public:
     /// Forgets a push and its parts.
     void delete_push(std::int64_t id);
 
-    /// One transaction: the upload of @p from (id, part size, parts, state) becomes that of @p to, and
+    /// One transaction: the upload of @p from (id, part size, parts, state) becomes that of @p to,
+    /// and
     /// @p from is `spooled` again, without an upload. Both are updated.
     void move_upload(PushRow& from, PushRow& to);
 

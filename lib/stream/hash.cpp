@@ -18,7 +18,9 @@ std::string to_hex(Bytes data) {
     return out;
 }
 
-std::string Digest::hex() const { return to_hex(bytes); }
+std::string Digest::hex() const {
+    return to_hex(bytes);
+}
 
 std::optional<Digest> Digest::from_hex(std::string_view text) {
     Digest out;
@@ -51,13 +53,15 @@ void check(int ok) {
 
 } // namespace
 
-void Hasher::Free::operator()(evp_md_ctx_st* c) const noexcept { EVP_MD_CTX_free(c); }
+void Hasher::Free::operator()(evp_md_ctx_st* c) const noexcept {
+    EVP_MD_CTX_free(c);
+}
 
 Hasher::Hasher(Algorithm a) : ctx_(EVP_MD_CTX_new()) {
     if (!ctx_)
         throw std::bad_alloc();
-    check(EVP_DigestInit_ex(ctx_.get(), a == Algorithm::sha256 ? EVP_sha256() : EVP_md5(),
-                            nullptr));
+    check(
+        EVP_DigestInit_ex(ctx_.get(), a == Algorithm::sha256 ? EVP_sha256() : EVP_md5(), nullptr));
 }
 
 void Hasher::update(Bytes data) {

@@ -60,9 +60,10 @@ FdSink::FdSink(int fd, std::string name, std::stop_token stop) : fd_(fd), name_(
     if (::fstat(fd, &st) != 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
         return;
     waiter_ = std::make_unique<Waiter>(std::move(stop));
-    // poll(2) says "writable" when one page is free; a larger write would then block where no stop can
-    // reach it. O_NONBLOCK on the descriptor would change it for the shell and its other programs too,
-    // so a pipe is opened anew. Where that is refused (another user's pipe) writes may block.
+    // poll(2) says "writable" when one page is free; a larger write would then block where no stop
+    // can reach it. O_NONBLOCK on the descriptor would change it for the shell and its other
+    // programs too, so a pipe is opened anew. Where that is refused (another user's pipe) writes
+    // may block.
     if (S_ISFIFO(st.st_mode))
         own_ = UniqueFd(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(),
                                O_WRONLY | O_NONBLOCK | O_CLOEXEC));

@@ -23,7 +23,8 @@ public:
     virtual ~Source() = default;
     /// Fills at least one byte of @p buffer (not empty); 0 = end. Throws on failure.
     virtual std::size_t read(std::span<std::byte> buffer) = 0;
-    /// Called from another thread: a read() that is blocked, and every later one, throws Interrupted.
+    /// Called from another thread: a read() that is blocked, and every later one, throws
+    /// Interrupted.
     virtual void cancel() noexcept {}
 };
 
@@ -69,8 +70,8 @@ private:
     Waiter waiter_;
 };
 
-/// Writes to a descriptor that somebody else owns. EPIPE throws BrokenPipe. A write() to a full pipe is
-/// woken by @p stop and throws Interrupted.
+/// Writes to a descriptor that somebody else owns. EPIPE throws BrokenPipe. A write() to a full
+/// pipe is woken by @p stop and throws Interrupted.
 class FdSink final : public Sink {
 public:
     FdSink(int fd, std::string name, std::stop_token stop = {});

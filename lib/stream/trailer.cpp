@@ -64,8 +64,8 @@ Trailer decode_trailer(Bytes payload) {
     t.before_bytes = json_uint(j, "before_bytes", kName);
     t.before_sha256 = digest_field(j, "before_sha256");
     t.skipped_count = json_uint(j, "skipped_count", kName);
-    t.incomplete = j.contains("incomplete") && j["incomplete"].is_boolean() &&
-                   j["incomplete"].get<bool>();
+    t.incomplete =
+        j.contains("incomplete") && j["incomplete"].is_boolean() && j["incomplete"].get<bool>();
     if (j.contains("skipped") && j["skipped"].is_array())
         for (const Json& s : j["skipped"])
             t.skipped.push_back({json_string(s, "path", kName), json_string(s, "reason", kName)});

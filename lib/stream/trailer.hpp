@@ -36,11 +36,11 @@ struct SkippedPath {
 
 struct Trailer {
     int format = kLayerFormat;
-    Digest digest;                  ///< SHA-256 of the uncompressed tar: the DiffID
-    std::uint64_t size_bytes = 0;   ///< of the uncompressed tar
-    std::uint64_t file_count = 0;   ///< tar entries, the root directory included
-    std::uint64_t data_frames = 0;  ///< number of data frames
-    std::uint64_t data_bytes = 0;   ///< compressed bytes of the data frames = offset of the TOC frame
+    Digest digest;                 ///< SHA-256 of the uncompressed tar: the DiffID
+    std::uint64_t size_bytes = 0;  ///< of the uncompressed tar
+    std::uint64_t file_count = 0;  ///< tar entries, the root directory included
+    std::uint64_t data_frames = 0; ///< number of data frames
+    std::uint64_t data_bytes = 0; ///< compressed bytes of the data frames = offset of the TOC frame
     std::uint64_t before_bytes = 0; ///< all compressed bytes before the trailer frame
     Digest before_sha256;           ///< SHA-256 of those
     /// Something could not be read, or changed while it was (exit code 3). Sockets do not count.

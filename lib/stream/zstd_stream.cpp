@@ -23,7 +23,9 @@ std::size_t check(std::size_t code, const char* what) {
 
 // ---------------------------------------------------------------------------------- compression
 
-void FrameCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept { ZSTD_freeCCtx(c); }
+void FrameCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept {
+    ZSTD_freeCCtx(c);
+}
 
 FrameCompressor::FrameCompressor(int level) : ctx_(ZSTD_createCCtx()) {
     if (!ctx_)
@@ -35,16 +37,17 @@ FrameCompressor::FrameCompressor(int level) : ctx_(ZSTD_createCCtx()) {
 std::size_t FrameCompressor::compress_into(Bytes data, std::vector<std::byte>& buffer) {
     if (std::size_t bound = ZSTD_compressBound(data.size()); buffer.size() < bound)
         buffer.resize(bound);
-    return check(
-        ZSTD_compress2(ctx_.get(), buffer.data(), buffer.size(), data.data(), data.size()),
-        "compress");
+    return check(ZSTD_compress2(ctx_.get(), buffer.data(), buffer.size(), data.data(), data.size()),
+                 "compress");
 }
 
 void FrameCompressor::compress(Bytes data, std::vector<std::byte>& out) {
     out.resize(compress_into(data, out));
 }
 
-void StringCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept { ZSTD_freeCCtx(c); }
+void StringCompressor::Free::operator()(ZSTD_CCtx_s* c) const noexcept {
+    ZSTD_freeCCtx(c);
+}
 
 StringCompressor::StringCompressor(int level) : ctx_(ZSTD_createCCtx()) {
     if (!ctx_)
@@ -67,7 +70,9 @@ void StringCompressor::run(Bytes data, bool end) {
     }
 }
 
-void StringCompressor::write(Bytes data) { run(data, false); }
+void StringCompressor::write(Bytes data) {
+    run(data, false);
+}
 
 std::string StringCompressor::finish() {
     run({}, true);
@@ -76,7 +81,9 @@ std::string StringCompressor::finish() {
 
 // -------------------------------------------------------------------------------- decompression
 
-void FrameDecompressor::Free::operator()(ZSTD_DCtx_s* c) const noexcept { ZSTD_freeDCtx(c); }
+void FrameDecompressor::Free::operator()(ZSTD_DCtx_s* c) const noexcept {
+    ZSTD_freeDCtx(c);
+}
 
 FrameDecompressor::FrameDecompressor() : ctx_(ZSTD_createDCtx()) {
     if (!ctx_)
@@ -86,15 +93,17 @@ FrameDecompressor::FrameDecompressor() : ctx_(ZSTD_createDCtx()) {
 void FrameDecompressor::decompress(Bytes frame, std::uint64_t content_size,
                                    std::vector<std::byte>& out) {
     out.resize(content_size);
-    std::size_t n = check(
-        ZSTD_decompressDCtx(ctx_.get(), out.data(), out.size(), frame.data(), frame.size()),
-        "decompress");
+    std::size_t n =
+        check(ZSTD_decompressDCtx(ctx_.get(), out.data(), out.size(), frame.data(), frame.size()),
+              "decompress");
     if (n != content_size)
         throw Error(ErrorKind::data, "zstd frame holds " + std::to_string(n) +
                                          " bytes, its header says " + std::to_string(content_size));
 }
 
-void StreamDecompressor::Free::operator()(ZSTD_DCtx_s* c) const noexcept { ZSTD_freeDCtx(c); }
+void StreamDecompressor::Free::operator()(ZSTD_DCtx_s* c) const noexcept {
+    ZSTD_freeDCtx(c);
+}
 
 StreamDecompressor::StreamDecompressor() : ctx_(ZSTD_createDCtx()), out_(ZSTD_DStreamOutSize()) {
     if (!ctx_)
@@ -136,8 +145,7 @@ std::optional<FrameHeader> parse_frame_header(Bytes start) {
         return h;
     }
     if (h.magic != kZstdMagic)
-        throw Error(ErrorKind::data, "not zstd data: frame starts with " +
-                                         to_hex(start.first(4)));
+        throw Error(ErrorKind::data, "not zstd data: frame starts with " + to_hex(start.first(4)));
     if (start.size() < 5)
         return std::nullopt;
     // RFC 8878 3.1.1.1.1: content size flag (2 bits), single segment, unused, reserved, checksum,
@@ -171,9 +179,9 @@ std::optional<FrameHeader> parse_frame_header(Bytes start) {
             h.window_size = n;
     }
     if (!single && h.window_size > std::uint64_t{1} << kMaxWindowLog)
-        throw Error(ErrorKind::data,
-                    "zstd frame needs a window of " + std::to_string(h.window_size) +
-                        " bytes, at most 134217728 are accepted");
+        throw Error(ErrorKind::data, "zstd frame needs a window of " +
+                                         std::to_string(h.window_size) +
+                                         " bytes, at most 134217728 are accepted");
     return h;
 }
 

@@ -78,8 +78,8 @@ public:
     StreamDecompressor();
     /// Decompress all of @p data into @p sink. Throws data when corrupt.
     void write(Bytes data, Sink& sink);
-    /// Bounded form: takes from the front of @p data, returns the bytes put into @p out; 0 = it needs
-    /// more data.
+    /// Bounded form: takes from the front of @p data, returns the bytes put into @p out; 0 = it
+    /// needs more data.
     std::size_t step(Bytes& data, std::span<std::byte> out);
     /// True when the input so far ends exactly on the end of a frame.
     bool at_frame_end() const { return at_end_; }
@@ -98,8 +98,8 @@ private:
 struct FrameHeader {
     bool skippable = false;
     std::uint32_t magic = 0;
-    std::uint64_t header_size = 0;               ///< bytes before the first block (8 if skippable)
-    std::optional<std::uint64_t> content_size;   ///< skippable: size of the payload
+    std::uint64_t header_size = 0;             ///< bytes before the first block (8 if skippable)
+    std::optional<std::uint64_t> content_size; ///< skippable: size of the payload
     std::uint64_t window_size = 0;
     bool has_checksum = false;
 };
@@ -126,9 +126,9 @@ private:
     enum class State { magic, block_header, block, checksum, payload };
     std::size_t feed_header(Bytes data);
     State state_ = State::magic;
-    std::string pending_;         ///< header bytes collected so far
+    std::string pending_; ///< header bytes collected so far
     std::optional<FrameHeader> header_;
-    std::uint64_t left_ = 0;      ///< bytes left of block, checksum or payload
+    std::uint64_t left_ = 0; ///< bytes left of block, checksum or payload
     bool last_block_ = false;
     std::uint64_t frame_size_ = 0;
 };

@@ -21,8 +21,9 @@ bool is_hex(char c) {
 
 void check_name(std::string_view name) {
     auto bad = [&](const std::string& why) {
-        return Error(ErrorKind::usage, "name \"" + std::string(name) + "\": " + why,
-                     "a name is like web1 or shop/web-1: letters, digits, . _ - and / between parts");
+        return Error(
+            ErrorKind::usage, "name \"" + std::string(name) + "\": " + why,
+            "a name is like web1 or shop/web-1: letters, digits, . _ - and / between parts");
     };
     if (name.empty() || name.size() > 512)
         throw bad("1 to 512 bytes are possible");

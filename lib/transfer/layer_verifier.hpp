@@ -13,8 +13,8 @@
 namespace zl {
 
 /// Sees every byte in order. What proves it: raw: the SHA-256 that is its name; a layer with
-/// trailer: the trailer's hash of all bytes and its digest; one without (another tool's): the digest
-/// of its decompressed content.
+/// trailer: the trailer's hash of all bytes and its digest; one without (another tool's): the
+/// digest of its decompressed content.
 class LayerVerifier {
 public:
     enum class Proof { raw, trailer, content };

@@ -31,8 +31,8 @@ struct PartUpload {
     std::uint64_t bytes_sent = 0; ///< result
 
     /// Sends every part that is not there yet and returns the complete list. A part counts as there
-    /// with its size and with the ETag of our own reply, or one that is the MD5 of the spool's bytes.
-    /// Throws gone if the upload is unknown.
+    /// with its size and with the ETag of our own reply, or one that is the MD5 of the spool's
+    /// bytes. Throws gone if the upload is unknown.
     std::vector<PartInfo> run();
     /// What is there now: one slot a part, number 0 where it must be sent (again).
     std::vector<PartInfo> stored_parts();

@@ -1,7 +1,8 @@
 /// zl-pull -o FILE: a download that survives its process.
 ///
 ///   .NAME.zl-part          the bytes, each range at its place; locked while a run works on it
-///   .NAME.zl-part.ranges   first line: what is being fetched; then the number of each range that is
+///   .NAME.zl-part.ranges   first line: what is being fetched; then the number of each range that
+///   is
 ///                          on disk, one a line, written after the range was synced
 /// kill -9 at any point: a range without its line is fetched again; a torn last line is ignored; a
 /// first line that is torn or names another object starts over. Nothing is believed at the end: the

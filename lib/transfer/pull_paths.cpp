@@ -1,4 +1,5 @@
-/// zl-pull --path: only the frames that hold the wanted entries, as a small layer stream of its own.
+/// zl-pull --path: only the frames that hold the wanted entries, as a small layer stream of its
+/// own.
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "transfer/puller.hpp"
@@ -50,8 +51,8 @@ struct FrameMap {
         for (std::uint64_t i = 0; i < end.trailer.data_frames; ++i) {
             const SeekEntry& f = end.frames[static_cast<std::size_t>(i)];
             if (f.content_size > kMaxFrameContent)
-                throw Error(ErrorKind::data, "seek table: frame of " +
-                                                 std::to_string(f.content_size) + " bytes");
+                throw Error(ErrorKind::data,
+                            "seek table: frame of " + std::to_string(f.content_size) + " bytes");
             in_object.push_back(object);
             in_tar.push_back(tar);
             object += f.compressed_size;
@@ -61,9 +62,11 @@ struct FrameMap {
         in_tar.push_back(tar);
     }
     std::uint64_t tar_offset(const TocEntry& e) const {
-        if (e.frame + 1 >= in_tar.size() || e.offset > in_tar[static_cast<std::size_t>(e.frame) + 1] -
-                                                           in_tar[static_cast<std::size_t>(e.frame)])
-            throw Error(ErrorKind::data, "table of contents: " + e.path + " lies outside the frames");
+        if (e.frame + 1 >= in_tar.size() ||
+            e.offset > in_tar[static_cast<std::size_t>(e.frame) + 1] -
+                           in_tar[static_cast<std::size_t>(e.frame)])
+            throw Error(ErrorKind::data,
+                        "table of contents: " + e.path + " lies outside the frames");
         return in_tar[static_cast<std::size_t>(e.frame)] + e.offset;
     }
     std::size_t frame_at(std::uint64_t tar) const {
@@ -74,8 +77,8 @@ struct FrameMap {
     std::vector<std::uint64_t> in_object, in_tar;
 };
 
-/// Indexes of the entries at or below @p wanted, of the directories above them, and of what the hard
-/// links among them need: the name that holds the data, and the directories above that.
+/// Indexes of the entries at or below @p wanted, of the directories above them, and of what the
+/// hard links among them need: the name that holds the data, and the directories above that.
 std::set<std::uint64_t> choose(Bytes toc, const std::vector<std::string>& wanted) {
     std::set<std::uint64_t> chosen, targets;
     std::vector<bool> found(wanted.size());
@@ -138,7 +141,8 @@ std::vector<Piece> select(Bytes toc, const FrameMap& frames, std::uint64_t tar_e
     return pieces;
 }
 
-/// Copies the pieces' bytes, frame by frame, into the writer; proves each plain file by its SHA-256.
+/// Copies the pieces' bytes, frame by frame, into the writer; proves each plain file by its
+/// SHA-256.
 class PieceCopier {
 public:
     PieceCopier(LayerStreamWriter& out, const std::vector<Piece>& pieces)
@@ -193,8 +197,8 @@ private:
             head_ += static_cast<char>(b);
         std::uint64_t lo = std::max(at, data_from_), hi = std::min(at + part.size(), data_end);
         if (lo < hi)
-            hash_.update(part.subspan(static_cast<std::size_t>(lo - at),
-                                      static_cast<std::size_t>(hi - lo)));
+            hash_.update(
+                part.subspan(static_cast<std::size_t>(lo - at), static_cast<std::size_t>(hi - lo)));
     }
     void end(const Piece& p) {
         bool plain = data_from_ && head_.find("GNU.sparse.") == std::string::npos;
@@ -238,7 +242,8 @@ LayerStreamWriter::Notes notes_of(const Trailer& t, const std::vector<std::strin
             notes.skipped.push_back(s);
     notes.skipped_count = notes.skipped.size();
     // More were skipped than are listed: this part may lack some of them.
-    notes.incomplete = t.incomplete && (!notes.skipped.empty() || t.skipped_count > t.skipped.size());
+    notes.incomplete =
+        t.incomplete && (!notes.skipped.empty() || t.skipped_count > t.skipped.size());
     return notes;
 }
 
@@ -248,7 +253,8 @@ PullOutcome Puller::pull_paths(const PullTarget& target, const std::vector<std::
                                Sink& out) {
     if (!target.end)
         throw Error(ErrorKind::usage,
-                    "sha256:" + target.what.digest + " has no table of contents, so --path cannot be used",
+                    "sha256:" + target.what.digest +
+                        " has no table of contents, so --path cannot be used",
                     "it was made by another tool: zl-pull it whole and pick with tar -x PATH");
     std::vector<std::string> wanted;
     for (const std::string& p : paths)

@@ -82,7 +82,8 @@ PullTarget Puller::find(const std::string& ref) {
     PullTarget t;
     t.what = resolve_ref(store_, options_.prefix, ref);
     const std::string& digest = t.what.digest;
-    std::string key = t.what.raw ? raw_key(options_.prefix, digest) : layer_key(options_.prefix, digest);
+    std::string key =
+        t.what.raw ? raw_key(options_.prefix, digest) : layer_key(options_.prefix, digest);
     auto object = store_.head(key);
     if (!object)
         throw Error(ErrorKind::not_found, "no layer sha256:" + digest + " in " +
@@ -92,8 +93,8 @@ PullTarget Puller::find(const std::string& ref) {
     if (!t.what.raw)
         t.end = read_layer_end(store_, t.object);
     if (t.end && t.end->trailer.digest.hex() != digest)
-        throw Error(ErrorKind::data, store_.describe(key) + ": holds the layer sha256:" +
-                                         t.end->trailer.digest.hex());
+        throw Error(ErrorKind::data, store_.describe(key) +
+                                         ": holds the layer sha256:" + t.end->trailer.digest.hex());
     if (!t.end && !t.what.raw) {
         // Either another tool's layer, or one of ours whose end was lost: the metadata knows.
         auto meta = read_layer_meta(store_, layer_meta_key(options_.prefix, digest));

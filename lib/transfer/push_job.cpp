@@ -38,7 +38,8 @@ PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, int jobs, Log& lo
 }
 
 std::string PushJob::key() const {
-    return row_.kind == "raw" ? raw_key(row_.prefix, row_.digest) : layer_key(row_.prefix, row_.digest);
+    return row_.kind == "raw" ? raw_key(row_.prefix, row_.digest)
+                              : layer_key(row_.prefix, row_.digest);
 }
 
 std::string PushJob::meta_key() const {
@@ -95,7 +96,8 @@ void PushJob::enter(const char* state) {
     crash_point(std::string("push.") + state);
 }
 
-// ----------------------------------------------------------------------------- what is in the store
+// ----------------------------------------------------------------------------- what is in the
+// store
 
 bool PushJob::object_is_ours(const std::optional<ObjectInfo>& o) const {
     if (!o || o->size != row_.blob_size)
@@ -141,8 +143,8 @@ bool PushJob::already_stored() {
 
 void PushJob::start_over(const std::string& reason) {
     if (++starts_ > kMaxStarts)
-        throw Error(ErrorKind::transient, reason + " (started over " + std::to_string(kMaxStarts) +
-                                              " times)");
+        throw Error(ErrorKind::transient,
+                    reason + " (started over " + std::to_string(kMaxStarts) + " times)");
     log_.info(reason + "; starting the upload over");
     if (!row_.upload_id.empty())
         store_.abort_upload(key(), row_.upload_id);
@@ -298,8 +300,8 @@ void PushJob::name() {
 }
 
 void PushJob::clean_up() {
-    // zl-prune marks a layer before it deletes it. A mark within its grace sees our ref in time; past
-    // it, the deletion may be under way: the spool still has the bytes.
+    // zl-prune marks a layer before it deletes it. A mark within its grace sees our ref in time;
+    // past it, the deletion may be under way: the spool still has the bytes.
     std::optional<ObjectInfo> doomed;
     if (row_.kind != "raw")
         doomed = store_.head(layer_doomed_key(row_.prefix, row_.digest));

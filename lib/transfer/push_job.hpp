@@ -2,18 +2,23 @@
 ///
 ///   state       durable by then                        a kill -9 here leaves
 ///   spooling    row; some bytes of the spool           nobody's data: the next run deletes it (the
-///                                                      producer did not end well, or we saw no end)
+///                                                      producer did not end well, or we saw no
+///                                                      end)
 ///   spooled     the whole spool (fdatasync), digest,   the next run uploads it; no input needed
 ///               the time of the ref
-///   creating    the intent to create an upload         an upload whose id we do not know: those begun
-///                                                      in our window become suspects, never adopted
-///   uploading   upload id, part size; a row per part   parts: listed and compared, at most `jobs` of
+///   creating    the intent to create an upload         an upload whose id we do not know: those
+///   begun
+///                                                      in our window become suspects, never
+///                                                      adopted
+///   uploading   upload id, part size; a row per part   parts: listed and compared, at most `jobs`
+///   of
 ///               whose reply we saw                     them sent again
-///   completing  the intent to complete (or, without    the object is looked at: right -> stored, else
+///   completing  the intent to complete (or, without    the object is looked at: right -> stored,
+///   else
 ///               an upload id, to PUT)                  completed again / sent again
 ///   stored      the object is there and right          meta.json is written (again)
-///   described   meta.json                              the ref is written (again: same key, same text)
-///   named       the ref                                the row is deleted, then the spool
+///   described   meta.json                              the ref is written (again: same key, same
+///   text) named       the ref                                the row is deleted, then the spool
 ///   done        nothing (row and spool are gone)
 ///
 /// Each arrow is a transaction before the request it announces (I3). Every step may be repeated.

@@ -31,8 +31,8 @@ std::string saved_hint(const PushRow& row) {
 
 Pusher::Pusher(StateDb& db, PushOptions options, OpenStore open, Log& log, Progress& progress,
                std::stop_token stop)
-    : db_(db), options_(std::move(options)), open_(std::move(open)), log_(log),
-      progress_(progress), stop_(std::move(stop)) {
+    : db_(db), options_(std::move(options)), open_(std::move(open)), log_(log), progress_(progress),
+      stop_(std::move(stop)) {
     make_dirs(options_.spool_dir, 0700);
     sweep_dead();
 }
@@ -121,8 +121,9 @@ void Pusher::take_over_upload(PushRow& row) {
     }
 }
 
-/// The later of now, by the store's clock, and the newest ref + 1 ms: so that this push is the newest
-/// whatever the hosts' clocks say. Once fixed it stays: a push resumed later enters as history.
+/// The later of now, by the store's clock, and the newest ref + 1 ms: so that this push is the
+/// newest whatever the hosts' clocks say. Once fixed it stays: a push resumed later enters as
+/// history.
 void Pusher::fix_ref_time(PushRow& row, ObjectStore& target) {
     if (row.name.empty())
         return;
@@ -235,7 +236,8 @@ void Pusher::sweep_dead() {
     auto rows = db_.pushes();
     for (const auto& file : std::filesystem::directory_iterator(options_.spool_dir)) {
         std::string path = file.path().string();
-        if (!path.ends_with(std::string(kSpoolSuffix) + kLockSuffix) && !path.ends_with(kSpoolSuffix))
+        if (!path.ends_with(std::string(kSpoolSuffix) + kLockSuffix) &&
+            !path.ends_with(kSpoolSuffix))
             continue;
         std::string spool = path.ends_with(kLockSuffix)
                                 ? path.substr(0, path.size() - std::string(kLockSuffix).size())

@@ -41,8 +41,8 @@ public:
     /// warnings: the rows stay.
     void finish_pending();
 
-    /// Everything that earlier runs left. Outcomes in order; a failure does not stop the others, the
-    /// last one is thrown at the end.
+    /// Everything that earlier runs left. Outcomes in order; a failure does not stop the others,
+    /// the last one is thrown at the end.
     void resume_all(const std::function<void(const PushOutcome&)>& report);
 
     /// Rows that wait (busy: another process works on it).

@@ -48,7 +48,8 @@ struct RangeReader::Impl {
     }
 
     /// The next range to fetch, with a buffer for it; null when there is none. At most `jobs`
-    /// buffers exist, and they are given out in order, so the one the reader waits for always has one.
+    /// buffers exist, and they are given out in order, so the one the reader waits for always has
+    /// one.
     std::shared_ptr<Slot> claim(std::uint64_t& index) {
         std::unique_lock lock(mutex);
         changed.wait(lock, [&] {
@@ -91,13 +92,14 @@ struct RangeReader::Impl {
     }
 
     void fetch(Slot& slot, std::uint64_t index) {
-        // Once the last byte is marked as filled the reader may hand the slot to another worker: what
-        // this range is about is kept here.
+        // Once the last byte is marked as filled the reader may hand the slot to another worker:
+        // what this range is about is kept here.
         const std::size_t size = slot.size;
         std::size_t filled = 0;
         FunctionSink sink([&](Bytes b) {
             if (b.size() > size - filled)
-                throw Error(ErrorKind::data, store.describe(object.key) + ": more bytes than asked");
+                throw Error(ErrorKind::data,
+                            store.describe(object.key) + ": more bytes than asked");
             std::memcpy(slot.data.get() + filled, b.data(), b.size());
             filled += b.size();
             std::lock_guard lock(mutex);
@@ -168,8 +170,12 @@ RangeReader::RangeReader(ObjectStore& store, const ObjectInfo& object, ByteRange
     : impl_(std::make_unique<Impl>(store, object, range, options, progress)) {}
 RangeReader::~RangeReader() = default;
 
-Bytes RangeReader::available() { return impl_->available(); }
-void RangeReader::consume(std::size_t n) { impl_->consume(n); }
+Bytes RangeReader::available() {
+    return impl_->available();
+}
+void RangeReader::consume(std::size_t n) {
+    impl_->consume(n);
+}
 
 std::size_t RangeReader::read(std::span<std::byte> buffer) {
     Bytes bytes = impl_->available();

@@ -9,8 +9,8 @@
 
 namespace zl {
 
-/// A Source over [offset, offset + length) of one object. Every range is asked with If-Match, so all
-/// bytes are of the same version (Error conflict otherwise). Memory: jobs x part_size.
+/// A Source over [offset, offset + length) of one object. Every range is asked with If-Match, so
+/// all bytes are of the same version (Error conflict otherwise). Memory: jobs x part_size.
 class RangeReader final : public Source {
 public:
     struct Options {

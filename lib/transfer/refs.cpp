@@ -16,9 +16,8 @@ constexpr std::size_t kDigest12 = 12;
 constexpr std::size_t kMinDigestPrefix = 8;
 
 bool is_hex(std::string_view s) {
-    return std::all_of(s.begin(), s.end(), [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-    });
+    return std::all_of(s.begin(), s.end(),
+                       [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string lower(std::string s) {
@@ -62,7 +61,8 @@ std::optional<Resolved> by_digest_prefix(ObjectStore& store, const std::string& 
         std::string dir = raw ? prefix + "raw/" : prefix;
         store.list(dir + hex, {}, [&](const ObjectInfo& o) {
             std::string rest = o.key.substr(dir.size());
-            bool is_object = raw ? rest.size() == 64 : rest.size() == 72 && rest.ends_with(".tar.zst");
+            bool is_object =
+                raw ? rest.size() == 64 : rest.size() == 72 && rest.ends_with(".tar.zst");
             if (is_object && is_hex(std::string_view(rest).substr(0, 64)))
                 found.push_back({rest.substr(0, 64), raw, "digest prefix " + hex});
             return found.size() < 3;
@@ -83,8 +83,9 @@ Resolved newest_of_all(ObjectStore& store, const std::string& prefix) {
         return true;
     });
     if (!newest)
-        throw Error(ErrorKind::not_found, "no layer is named in " + store.describe(prefix + "refs/") +
-                                              ", so there is no latest one",
+        throw Error(ErrorKind::not_found,
+                    "no layer is named in " + store.describe(prefix + "refs/") +
+                        ", so there is no latest one",
                     "zl-push --name NAME makes one");
     return from_ref(store, *newest, "latest");
 }
@@ -153,8 +154,8 @@ Ref read_ref(ObjectStore& store, const RefKey& key) {
     if (j.contains("kind"))
         ref.kind = json_string(j, "kind", what);
     if (!Digest::from_hex(ref.digest) || ref.digest.substr(0, kDigest12) != key.digest12)
-        throw Error(ErrorKind::data, what + ": names the digest " + ref.digest + ", its key " +
-                                         key.digest12);
+        throw Error(ErrorKind::data,
+                    what + ": names the digest " + ref.digest + ", its key " + key.digest12);
     return ref;
 }
 

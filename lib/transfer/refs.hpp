@@ -21,7 +21,7 @@ struct RefKey {
 /// What a ref object holds.
 struct Ref {
     std::string name;
-    std::string digest;        ///< 64 hex digits
+    std::string digest;         ///< 64 hex digits
     std::string kind = "layer"; ///< layer, foreign or raw
     TimePoint created_at{};
     std::string tags = "{}"; ///< JSON object

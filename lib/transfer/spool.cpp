@@ -32,8 +32,8 @@ public:
         size_ += data.size();
         progress_.advance(static_cast<std::int64_t>(data.size()));
         if (size_ - flushed_ >= kFlush) {
-            ::sync_file_range(fd_, static_cast<off_t>(flushed_), static_cast<off_t>(size_ - flushed_),
-                              SYNC_FILE_RANGE_WRITE);
+            ::sync_file_range(fd_, static_cast<off_t>(flushed_),
+                              static_cast<off_t>(size_ - flushed_), SYNC_FILE_RANGE_WRITE);
             flushed_ = size_;
         }
     }
@@ -211,9 +211,12 @@ SpoolResult spool_raw(Source& in, SpoolFile& spool) {
 
 const char* kind_name(LayerKind kind) {
     switch (kind) {
-    case LayerKind::layer: return "layer";
-    case LayerKind::foreign: return "foreign";
-    case LayerKind::raw: return "raw";
+    case LayerKind::layer:
+        return "layer";
+    case LayerKind::foreign:
+        return "foreign";
+    case LayerKind::raw:
+        return "raw";
     }
     return "layer";
 }

@@ -52,8 +52,8 @@ std::optional<LayerEnd> parse_end(ObjectStore& store, const ObjectInfo& o, std::
             data = before;
     }
     const Trailer& t = end.trailer;
-    if (t.data_frames + 2 != end.frames.size() || t.data_bytes != data || t.before_bytes != before ||
-        before + trailer_size + table_size != o.size)
+    if (t.data_frames + 2 != end.frames.size() || t.data_bytes != data ||
+        t.before_bytes != before || before + trailer_size + table_size != o.size)
         return std::nullopt;
     return end;
 }

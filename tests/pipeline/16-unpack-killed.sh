@@ -61,6 +61,30 @@ for point in "${points[@]}"; do
     expect_clean "$T/w/d"
 done
 
+say "with --merge --whiteouts apply: deletions"
+mkdir "$T/wtree"
+touch "$T/wtree/.wh.mine"
+echo new >"$T/wtree/text"
+tar -C "$T/wtree" -c . | zstd -q >"$T/wlayer"
+for point in "${points[@]}"; do
+    rm -rf "$T/w"
+    mkdir "$T/w"
+    cp -a "$T/before" "$T/w/d"
+    code=0
+    ZL_CRASH_AT=$point zl-unpack --foreign --merge --whiteouts apply -C "$T/w/d" <"$T/wlayer" \
+        2>"$ERR" || code=$?
+    [ $code = 0 ] || echo "$point" >>"$T/met"
+    if zl-unpack --check -C "$T/w/d" 2>"$ERR"; then
+        case "$(cat "$T/w/d/text") $(cat "$T/w/d/mine" 2>/dev/null)" in
+        'old mine' | 'new ') ;;
+        *) fail "$point: neither before nor after" ;;
+        esac
+    fi
+    zl-unpack --foreign --merge --whiteouts apply -C "$T/w/d" <"$T/wlayer" 2>"$ERR"
+    [ "$(cat "$T/w/d/text")" = new ] && [ ! -e "$T/w/d/mine" ]
+    expect_clean "$T/w/d"
+done
+
 say "into a mount point"
 if [ "$(id -u)" = 0 ]; then
     for point in "${points[@]}"; do

@@ -77,7 +77,8 @@ def check_sources():
             complain(path, 1, 'no #pragma once')
         for number, line in enumerate(lines, 1):
             check_includes(path, number, line)
-            if len(line) > 110:  # 100 is the rule; a little more where a break reads worse
+            # 100 is the rule; a little more where a break reads worse, as in tables of tests.
+            if len(line) > (130 if '/tests/' in path else 110):
                 complain(path, number, 'longer than 100 columns')
             if re.search(r'\b(TODO|FIXME|XXX)\b', line):
                 complain(path, number, 'left open')

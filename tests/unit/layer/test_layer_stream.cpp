@@ -6,8 +6,8 @@
 
 #include <doctest/doctest.h>
 
-#include <functional>
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <random>
 #include <string>
@@ -40,7 +40,8 @@ std::string pack(const std::vector<Entry>& entries, unsigned threads, Trailer* t
         t.size = e.data.size();
         writer.begin_entry(t, e.data.size());
         for (std::size_t at = 0; at < e.data.size(); at += 100000)
-            writer.write(as_bytes(e.data).subspan(at, std::min<std::size_t>(100000, e.data.size() - at)));
+            writer.write(
+                as_bytes(e.data).subspan(at, std::min<std::size_t>(100000, e.data.size() - at)));
         writer.end_entry(sha256(as_bytes(e.data)));
     }
     Trailer t = writer.finish({});
@@ -97,7 +98,9 @@ bool checker_accepts(const std::string& blob, std::size_t piece = SIZE_MAX) {
 std::vector<Entry> tree() {
     std::vector<Entry> entries;
     for (int i = 0; i < 3000; ++i)
-        entries.push_back({"d/f" + std::to_string(i), noise(512 * (1 + static_cast<std::size_t>(i) % 9), static_cast<std::uint32_t>(i))});
+        entries.push_back(
+            {"d/f" + std::to_string(i),
+             noise(512 * (1 + static_cast<std::size_t>(i) % 9), static_cast<std::uint32_t>(i))});
     entries.push_back({"e/big", noise(30 << 20, 77)});
     entries.push_back({"e/zeros", std::string(20 << 20, '\0')});
     entries.push_back({"f/last", noise(512, 5)});
@@ -228,8 +231,9 @@ TEST_SUITE("layer/toc") {
                      if (content.empty()) {
                          std::vector<std::byte> out;
                          auto f = static_cast<std::size_t>(e.frame);
-                         zstd.decompress(as_bytes(blob).subspan(starts[f], table[f].compressed_size),
-                                         table[f].content_size, out);
+                         zstd.decompress(
+                             as_bytes(blob).subspan(starts[f], table[f].compressed_size),
+                             table[f].content_size, out);
                          content = as_text(out);
                      }
                      std::size_t n = std::min(entries[i].data.size(), content.size() - e.offset);
@@ -243,7 +247,9 @@ TEST_SUITE("layer/toc") {
     TEST_CASE("no cut of it is accepted") {
         TocWriter w;
         for (int i = 0; i < 50; ++i)
-            w.add({.path = "p" + std::to_string(i), .size = 3, .frame = static_cast<std::uint64_t>(i) / 7});
+            w.add({.path = "p" + std::to_string(i),
+                   .size = 3,
+                   .frame = static_cast<std::uint64_t>(i) / 7});
         std::string toc = w.finish();
         auto none = [](std::uint64_t, const TocEntry&) { return true; };
         CHECK_NOTHROW(read_toc(as_bytes(toc), none));
@@ -290,7 +296,8 @@ TEST_SUITE("layer/chunker") {
         auto b = frames_of("some more bytes at the start" + data, data.size());
         // Compare from the end: the last frames must be the same ones.
         int same = 0;
-        for (auto i = a.rbegin(), j = b.rbegin(); i != a.rend() && j != b.rend() && *i == *j; ++i, ++j)
+        for (auto i = a.rbegin(), j = b.rbegin(); i != a.rend() && j != b.rend() && *i == *j;
+             ++i, ++j)
             ++same;
         CHECK(same + 3 >= static_cast<int>(a.size()));
     }

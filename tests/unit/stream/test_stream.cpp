@@ -105,7 +105,8 @@ TEST_SUITE("stream/zstd_stream") {
             std::vector<std::size_t> seen;
             std::size_t at = 0;
             while (at < all.size()) {
-                std::size_t n = scanner.feed(as_bytes(all).subspan(at, std::min(piece, all.size() - at)));
+                std::size_t n =
+                    scanner.feed(as_bytes(all).subspan(at, std::min(piece, all.size() - at)));
                 REQUIRE(n > 0);
                 at += n;
                 if (scanner.at_boundary())

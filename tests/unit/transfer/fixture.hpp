@@ -12,8 +12,8 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <random>
 #include <mutex>
+#include <random>
 #include <string>
 #include <type_traits>
 
@@ -111,7 +111,8 @@ public:
     ObjectStore& inner() { return *inner_; }
 
 private:
-    template <typename F> std::invoke_result_t<F> around(const std::string& call, F f) {
+    template <typename F>
+    std::invoke_result_t<F> around(const std::string& call, F f) {
         {
             std::lock_guard lock(mutex_);
             ++calls[call];

@@ -79,7 +79,8 @@ TEST_SUITE("transfer/pull") {
     TEST_CASE("gives the stored bytes, whatever the ranges") {
         Fixture f;
         Stored s(f.store, 6 << 20);
-        for (std::uint64_t part : {std::uint64_t{64} << 10, std::uint64_t{1000003}, std::uint64_t{1} << 30})
+        for (std::uint64_t part :
+             {std::uint64_t{64} << 10, std::uint64_t{1000003}, std::uint64_t{1} << 30})
             for (int jobs : {1, 3, 16}) {
                 f.options.part_size = part;
                 f.options.jobs = jobs;
@@ -146,9 +147,10 @@ TEST_SUITE("transfer/pull") {
         StringCompressor z(3);
         z.write(as_bytes(tar));
         std::string blob = z.finish(), digest = sha256(as_bytes(tar)).hex();
-        std::string meta = "{\"digest\":\"" + digest + "\",\"size_bytes\":6144,\"compressed_size_bytes\":" +
-                           std::to_string(blob.size()) +
-                           ",\"created_at\":\"2026-06-13T15:27:09.123456789Z\",\"file_count\":1}";
+        std::string meta =
+            "{\"digest\":\"" + digest +
+            "\",\"size_bytes\":6144,\"compressed_size_bytes\":" + std::to_string(blob.size()) +
+            ",\"created_at\":\"2026-06-13T15:27:09.123456789Z\",\"file_count\":1}";
         put_text(f.store, layer_meta_key("layers/", digest), meta);
         f.store.inner().put(layer_key("layers/", digest), MemoryBody(blob), {});
         MemorySink out;
@@ -179,12 +181,14 @@ TEST_SUITE("transfer/pull") {
             int before = f.store.calls["get"];
             f.puller().pull_to_file(t, file);
             CHECK(read_file(file) == s.blob);
-            auto ranges = static_cast<int>((s.blob.size() + f.options.part_size - 1) / f.options.part_size);
+            auto ranges =
+                static_cast<int>((s.blob.size() + f.options.part_size - 1) / f.options.part_size);
             CHECK(f.store.calls["get"] - before == ranges - kill);
             CHECK_FALSE(path_exists(part));
             CHECK_FALSE(path_exists(journal));
         }
-        // Every cut of a journal, over a part file of zeros: whatever it claims, the result is right.
+        // Every cut of a journal, over a part file of zeros: whatever it claims, the result is
+        // right.
         PullTarget t = f.puller().find(s.digest);
         int gets = 0;
         f.store.fault = [&](const std::string& call, bool after) {
@@ -212,13 +216,15 @@ TEST_SUITE("transfer/pull") {
         PullTarget t = p.find(s.digest);
         MemorySink out;
         PullOutcome one = p.pull_paths(t, {"./d/f7"}, out);
-        CHECK(tar_of(out.text) == std::string(512, '.') + std::string(512, 'd') + std::string(512, 'h') +
-                                      s.files["d/f7"] + std::string(1024, '\0'));
+        CHECK(tar_of(out.text) == std::string(512, '.') + std::string(512, 'd') +
+                                      std::string(512, 'h') + s.files["d/f7"] +
+                                      std::string(1024, '\0'));
         CHECK(one.bytes < s.blob.size() / 2);
         out.text.clear();
         p.pull_paths(t, {"e"}, out);
-        CHECK(tar_of(out.text) == std::string(512, '.') + std::string(512, 'd') + std::string(512, 'h') +
-                                      s.files["d/f0"] + std::string(512, 'L') + std::string(1024, '\0'));
+        CHECK(tar_of(out.text) == std::string(512, '.') + std::string(512, 'd') +
+                                      std::string(512, 'h') + s.files["d/f0"] +
+                                      std::string(512, 'L') + std::string(1024, '\0'));
         out.text.clear();
         p.pull_paths(t, {"/"}, out);
         CHECK(tar_of(out.text) == s.tar + std::string(1024, '\0'));

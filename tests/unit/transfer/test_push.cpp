@@ -16,7 +16,8 @@ namespace {
 constexpr std::size_t kPart = 5 << 20;
 
 struct Host {
-    explicit Host(FaultyStore& s, const std::string& dir) : store(s), dir_(dir), db(dir + "/push.db") {}
+    explicit Host(FaultyStore& s, const std::string& dir)
+        : store(s), dir_(dir), db(dir + "/push.db") {}
 
     Pusher pusher(PushOptions o) {
         o.store_url = store.identity();
@@ -24,7 +25,8 @@ struct Host {
         o.spool_dir = dir_ + "/spool";
         o.part_size = kPart;
         // The tests keep the store; the pusher gets a view of it.
-        return Pusher(db, o, [this](auto&) { return std::make_unique<View>(store); }, log, progress, {});
+        return Pusher(db, o, [this](auto&) { return std::make_unique<View>(store); }, log, progress,
+                      {});
     }
     PushOutcome push(const std::string& blob, PushOptions o = {}) {
         MemorySource in(as_bytes(blob));
@@ -151,8 +153,9 @@ TEST_SUITE("transfer/push") {
         std::string blob = layer_of(100000, 3);
         PushOutcome p = host.push(blob);
         std::string key = layer_key("layers/", p.digest);
-        for (std::string bad : {blob.substr(0, blob.size() - 1), blob + "x",
-                                blob.substr(0, blob.size() - 100) + std::string(100, 'x'), std::string()}) {
+        for (std::string bad :
+             {blob.substr(0, blob.size() - 1), blob + "x",
+              blob.substr(0, blob.size() - 100) + std::string(100, 'x'), std::string()}) {
             store.inner().put(key, MemoryBody(bad));
             PushOutcome q = host.push(blob);
             CHECK_FALSE(q.already_stored);
@@ -396,7 +399,9 @@ TEST_SUITE("transfer/refs") {
         add("web", 'a', "2026-01-01T00:00:00Z");
         add("web", 'b', "2026-02-01T00:00:00Z");
         add("web/1", 'c', "2026-03-01T00:00:00Z");
-        auto digest = [&](const std::string& ref) { return resolve_ref(store, "layers/", ref).digest[0]; };
+        auto digest = [&](const std::string& ref) {
+            return resolve_ref(store, "layers/", ref).digest[0];
+        };
         CHECK(digest("web") == 'b'); // not web/1's
         CHECK(digest("web@2026-01-15T00:00:00Z") == 'a');
         CHECK(digest("web@2026-02-01T00:00:00Z") == 'b');
@@ -420,7 +425,7 @@ TEST_SUITE("transfer/refs") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");
         store.inner().put("layers/refs/n/20260101T000000.000Z-aaaaaaaaaaaa.json",
-                  MemoryBody("{\"digest\":\"" + std::string(64, 'b') + "\"}"));
+                          MemoryBody("{\"digest\":\"" + std::string(64, 'b') + "\"}"));
         CHECK_THROWS_AS(resolve_ref(store, "layers/", "n"), Error);
     }
 }
