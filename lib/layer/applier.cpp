@@ -18,9 +18,6 @@ namespace zl {
 
 namespace {
 
-/// Files from this size on are flushed when they are complete.
-constexpr std::uint64_t kFlushEarly = 1 << 20;
-
 [[noreturn]] void refuse(std::string_view path, const std::string& why) {
     throw Error(ErrorKind::data, "archive entry '" + show_path(path) + "': " + why);
 }
@@ -310,9 +307,6 @@ void Applier::make_file(const TarEntry& e, const std::string& name, EntryReader*
             bytes_ += piece->data.size();
         }
     writer.finish(e.size);
-    if (e.size >= kFlushEarly)
-        // Start writing it to the disk now, not all at once in the syncfs at the end. Only a hint.
-        static_cast<void>(::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE));
     attributes_.restore(fd.get(), e, mode);
     fd.close_checked(e.path);
 }
