@@ -33,6 +33,7 @@ struct Job {
     std::vector<std::byte> content;
     bool ready = false;  ///< content is there
     bool hashed = false; ///< and went into the digest
+    bool consumed = false;
     bool ends_frame = false;
     std::uint64_t cost() const { return compressed.size() + content_size; }
 };
@@ -172,6 +173,8 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
             std::lock_guard lock(mutex);
             job->hashed = true;
             ++hashed_jobs;
+            if (job->consumed)
+                under_way -= job->cost();
             changed.notify_all();
         }
     }
@@ -231,11 +234,14 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
 
     void release() {
         std::lock_guard lock(mutex);
-        under_way -= current->cost();
         if (!current->whole) {
             current->hashed = true;
             ++hashed_jobs;
         }
+        // The hasher may be behind, and holds the bytes until then.
+        current->consumed = true;
+        if (current->hashed)
+            under_way -= current->cost();
         changed.notify_all();
         current.reset();
     }

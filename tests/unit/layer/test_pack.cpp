@@ -1,6 +1,7 @@
 #include "base/error.hpp"
 #include "layer/pack.hpp"
 #include "layer/pack_notes.hpp"
+#include "layer/toc.hpp"
 #include "stream/zstd_stream.hpp"
 
 #include <doctest/doctest.h>
@@ -145,12 +146,13 @@ TEST_SUITE("layer/pack") {
     TEST_CASE("big hard links, with a big single file between") {
         Tree t;
         const std::string big(400 << 10, 'b');
-        t.file("a", big);
+        t.file("a", std::string(20 << 20, 'a'));
         t.file("b", std::string(20 << 20, 'b')); // more than is read ahead: would block "a"
         t.file("c", big);
         fs::create_hard_link(t.root / "a", t.root / "d");
         fs::create_hard_link(t.root / "c", t.root / "e");
-        CHECK(pack(t).entries == Entries{"5 ./", "0 a", "0 b", "0 c", "1 d", "1 e"});
+        t.file("f", std::string(20 << 20, 'f')); // would be blocked by "d" if that were read
+        CHECK(pack(t).entries == Entries{"5 ./", "0 a", "0 b", "0 c", "1 d", "1 e", "0 f"});
     }
 
     TEST_CASE("sockets are noted, and nothing is incomplete") {
@@ -189,6 +191,27 @@ TEST_SUITE("layer/pack") {
         never.sparse = PackOptions::Sparse::never;
         CHECK(pack(a, never).tar.size() > (4 << 20));
         CHECK(pack(a, never).tar == pack(b, never).tar);
+    }
+
+    TEST_CASE("the table of contents has the SHA-256 of what the tar holds of a file") {
+        Tree t;
+        const std::string big(300 << 10, 'b'), hole(2 << 20, '\0');
+        t.file("big", big);
+        t.file("empty", "");
+        t.file("holes", "data" + hole + "end");
+        t.file("small", "content");
+        const Packed p = pack(t);
+        std::map<std::string, TocEntry> toc;
+        const std::size_t at = p.trailer.data_bytes + kSkippableHeaderSize;
+        read_toc(as_bytes(p.stream).subspan(at, p.trailer.before_bytes - at),
+                 [&](std::uint64_t, const TocEntry& e) { return toc[e.path] = e, true; });
+        CHECK(toc["big"].sha256 == sha256(as_bytes(big)));
+        CHECK(toc["empty"].sha256 == sha256({}));
+        CHECK(toc["small"].sha256 == sha256(as_bytes("content")));
+        CHECK(toc["holes"].size == hole.size() + 7);
+        const std::size_t map = p.tar.find("2\n0\n4096\n2097152\n7\n");
+        REQUIRE(map != std::string::npos);
+        CHECK(toc["holes"].sha256 == sha256(as_bytes(p.tar).subspan(map, 512 + 4096 + 7)));
     }
 
     TEST_CASE("small files can be sparse when asked") {
