@@ -7,7 +7,8 @@ mktree --only small "$T/tree"
 zl-pack "$T/tree" >"$T/layer"
 
 # on_terminal COMMAND: run by bash with stdin, stdout and stderr on a new terminal; all it wrote is in $OUT.
-on_terminal() { script -qec "$1" /dev/null </dev/null >"$OUT" 2>&1; }
+# SHELL: script starts that, and only bash knows the functions exported below.
+on_terminal() { SHELL=/bin/bash script -qec "$1" /dev/null </dev/null >"$OUT" 2>&1; }
 slowly() { # the layer in two halves, with time for progress between them
     head -c 2000 "$T/layer"
     sleep 1

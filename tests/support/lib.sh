@@ -30,7 +30,7 @@ test_cleanup() {
     exit $code
 }
 trap test_cleanup EXIT
-trap 'echo "FAILED at $(basename "${BASH_SOURCE[0]}"):$LINENO (exit $?): $BASH_COMMAND" >&2' ERR
+trap 'code=$?; echo "FAILED at $(basename "${BASH_SOURCE[0]}"):$LINENO (exit $code): $BASH_COMMAND" >&2' ERR
 
 unset "${!ZL_CRASH@}" "${!AWS_WEB@}" AWS_PROFILE AWS_SESSION_TOKEN ZL_STORE ZL_CONFIG ZL_METRICS \
     ZL_LOG_FORMAT ZL_PROGRESS http_proxy https_proxy HTTP_PROXY HTTPS_PROXY 2>/dev/null || true
