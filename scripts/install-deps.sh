@@ -7,7 +7,7 @@ set -euo pipefail
 what=${1:-build}
 
 packages=(meson ninja-build g++ pkg-config ca-certificates scdoc libcli11-dev libcurl4-openssl-dev
-    libssl-dev libsqlite3-dev libzstd-dev libarchive-dev nlohmann-json3-dev libpugixml-dev
+    libssl-dev libsqlite3-dev libzstd-dev libarchive-dev nlohmann-json3-dev libpugixml-dev libxxhash-dev
     doctest-dev)
 case $what in
 build) ;;

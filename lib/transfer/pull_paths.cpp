@@ -3,7 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "transfer/puller.hpp"
-#include "transfer/range_reader.hpp"
+#include "store/range_reader.hpp"
 
 #include <algorithm>
 #include <map>

@@ -4,7 +4,7 @@
 #include "base/handle.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
-#include "transfer/range_reader.hpp"
+#include "store/range_reader.hpp"
 
 #include <algorithm>
 #include <cstdio>

@@ -2,7 +2,7 @@
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
 #include "transfer/puller.hpp"
-#include "transfer/range_reader.hpp"
+#include "store/range_reader.hpp"
 
 #include <doctest/doctest.h>
 

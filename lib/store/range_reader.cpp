@@ -1,4 +1,4 @@
-#include "transfer/range_reader.hpp"
+#include "store/range_reader.hpp"
 
 #include "base/error.hpp"
 

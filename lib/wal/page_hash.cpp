@@ -1,0 +1,1 @@
+#include "wal/page_hash.hpp"

@@ -1,0 +1,1 @@
+#include "wal/replica_metadata.hpp"

@@ -1,0 +1,1 @@
+#include "wal/segment_uploader.hpp"

@@ -1,0 +1,154 @@
+/// What a shipper must not forget, in its cache directory (`DB.zl/`, mode 0700):
+///
+///   state.db                        SQLite (WAL, synchronous=FULL): position, queue, page hashes,
+///                                   catalogue of what the store holds
+///   {sequence:020}.wal.zst          segments that wait for the store: exactly the bytes of the object
+///   lock, control                   one shipper at a time; its socket
+///
+/// Order of a capture: the segment's file is durable (written, fsynced, renamed, directory fsynced),
+/// then one transaction takes position, queue row and page hashes forward together. A file without
+/// a row was never sent, its pages are still in the WAL or in the difference to the hashes: it is
+/// removed at the next start. A row without a file: data was deleted under us (open() says so, and
+/// the position is not to be trusted: `broken`).
+/// Losing the whole directory loses the segments that were not yet sent as moments of their own; the
+/// newest state is in the database and is shipped as a difference.
+#pragma once
+
+#include "base/units.hpp"
+#include "state/sqlite.hpp"
+#include "stream/hash.hpp"
+#include "wal/page_hash.hpp"
+#include "wal/replica_keys.hpp"
+#include "wal/segment.hpp"
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace zl {
+
+/// End of what was captured, in the live WAL.
+struct WalPosition {
+    WalSalt salt;
+    std::uint64_t frame = 0; ///< last frame captured; 0: none of this WAL
+    WalChecksum checksum;    ///< the chain up to there (frame 0: the header's)
+    bool operator==(const WalPosition&) const = default;
+};
+
+/// The state of the database that the last captured segment leads to.
+struct ShipPosition {
+    std::string generation;
+    std::uint64_t sequence = 0;
+    Digest id; ///< of that segment's header
+    TimePoint time{};
+    std::uint32_t page_size = 0, page_count = 0;
+    DbChecksum checksum = 0;
+    std::optional<WalPosition> wal; ///< nullopt: continuity with the live WAL is not claimed
+    std::uint64_t device = 0, inode = 0; ///< of the database file
+};
+
+struct QueuedSegment {
+    std::uint64_t sequence = 0;
+    Digest id;
+    std::string generation;
+    SegmentKind kind = SegmentKind::segment;
+    TimePoint time{};
+    std::uint64_t size = 0; ///< of the object
+    std::uint64_t frames = 0;
+    bool attempted = false; ///< a PUT was begun: frozen (W8)
+};
+
+/// One object in the store, as this shipper knows it.
+struct CatalogueEntry {
+    enum class Kind { segment, merged, snapshot } kind = Kind::segment;
+    std::string key;
+    std::string generation;
+    SequenceRange range; ///< snapshot: first = last = the sequence it contains
+    TimePoint time{};    ///< of its last segment
+    std::uint64_t size = 0;
+    int level = 0; ///< merged: 1, 2, ...
+};
+
+using PageHash = std::pair<std::uint32_t, std::uint64_t>;
+
+/// Thread-safe (one mutex).
+class ShipState {
+public:
+    /// Opens or creates @p directory and what is in it; removes files without a row and temporary
+    /// ones. Throws data: state.db is damaged or of a newer zl (hint: what is lost by moving the
+    /// directory aside), io.
+    explicit ShipState(std::string directory);
+    const std::string& directory() const { return directory_; }
+
+    /// 16 hex digits made at the first opening: this cache directory's identity in segments.
+    std::string writer();
+    /// Notes by name (`db_id`, `replica`, `gap_from`, ...); nullopt/empty = none.
+    std::optional<std::string> note(const std::string& name);
+    void set_note(const std::string& name, const std::string& value);
+    void clear_note(const std::string& name);
+
+    /// nullopt: nothing was captured yet, or forget_position().
+    std::optional<ShipPosition> position();
+    /// A queued segment's file is missing: continuity is not to be trusted.
+    bool broken() const { return broken_; }
+    /// Only where we stand in the live WAL changed (a checkpoint, another WAL with nothing new).
+    void move_wal(const std::optional<WalPosition>& wal);
+
+    // ---- capture ----
+    /// Where the next segment's file is to be made: a temporary name in the directory.
+    std::string temp_path(std::uint64_t sequence) const;
+    /// fsync @p fd (open on temp_path), rename it to its name, fsync the directory, then commit one
+    /// transaction: row, position, hashes. Hashes beyond to.page_count are dropped.
+    void commit_segment(int fd, const QueuedSegment& segment, const ShipPosition& to,
+                        const std::vector<PageHash>& changed);
+
+    // ---- page hashes (of the state at position()) ----
+    /// Hashes of pages first .. first+count-1; 0 where there is none.
+    std::vector<std::uint64_t> hashes(std::uint32_t first, std::size_t count);
+    /// Hashes of @p pages (ascending), in that order.
+    std::vector<std::uint64_t> hashes_of(const std::vector<std::uint32_t>& pages);
+    /// Number of pages that have one.
+    std::uint32_t hashed_pages();
+
+    // ---- queue ----
+    std::optional<QueuedSegment> oldest();
+    struct QueueSize {
+        std::uint64_t segments = 0, bytes = 0;
+        std::optional<TimePoint> oldest_time;
+    };
+    QueueSize queue_size();
+    std::string queued_path(std::uint64_t sequence) const;
+    /// Durable before the PUT is sent.
+    void mark_attempted(std::uint64_t sequence);
+    /// The store confirmed it: one transaction moves the row into the catalogue and the acknowledged
+    /// position forward; then the file is removed. Only the oldest can be acknowledged.
+    void acknowledge(std::uint64_t sequence);
+    /// Highest acknowledged segment (sequence, id, time, generation); sequence 0: none.
+    QueuedSegment acknowledged();
+    /// Take over another's head as acknowledged and as position (a host that restored; a new
+    /// generation's parent). The queue must be empty.
+    void adopt(const QueuedSegment& acknowledged);
+    /// Drop the whole queue (its files too): only when the replica turned out to be another's.
+    void drop_queue();
+
+    // ---- catalogue: what the store holds, for merging and retention ----
+    void add_entry(const CatalogueEntry& entry);
+    void remove_entry(const std::string& key);
+    /// Ordered by range.last, then key.
+    std::vector<CatalogueEntry> entries(CatalogueEntry::Kind kind);
+    /// A multipart upload of ours begun and not known to be ended: aborted at the next start.
+    void begin_upload(const std::string& key, const std::string& upload_id);
+    void end_upload(const std::string& upload_id);
+    std::vector<std::pair<std::string, std::string>> open_uploads();
+
+private:
+    std::string directory_;
+    std::mutex mutex_;
+    Db db_;
+    bool broken_ = false;
+};
+
+} // namespace zl

@@ -1,0 +1,1 @@
+#include "wal/ship_status.hpp"

@@ -1,0 +1,1 @@
+#include "wal/wal_format.hpp"
