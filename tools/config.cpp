@@ -117,7 +117,8 @@ private:
 } // namespace
 
 const std::vector<std::string>& known_tools() {
-    static const std::vector<std::string> tools{"zl-pack", "zl-push", "zl-pull", "zl-unpack"};
+    static const std::vector<std::string> tools{"zl-pack", "zl-push", "zl-pull", "zl-unpack",
+                                                "zl-walship", "zl-restore"};
     return tools;
 }
 
@@ -130,7 +131,10 @@ const std::vector<std::string>& known_keys() {
         // single tools
         "changed", "exclude", "jobs", "level", "max-size", "name", "no-same-owner",
         "one-file-system", "part-size", "sparse", "spool-dir", "state-db", "tag", "threads",
-        "userxattr"};
+        "userxattr",
+        // zl-walship
+        "auto-restore", "cache-dir", "drain-timeout", "enable-wal", "fine", "max-cache-size",
+        "max-wal", "on-replication-failure", "retain", "snapshot-interval", "sync-interval", "wait"};
     return keys;
 }
 

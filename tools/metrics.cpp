@@ -75,20 +75,24 @@ std::string Metrics::render(const Run& run, const std::string& previous) const {
     Sample success{kLastSuccess, "When a run last did what it was asked to.", {}, 0};
     std::string head = line(success);
     head.resize(head.rfind(' ') + 1);
-    success.value = run.exit_code == 0 || run.exit_code == 3 ? seconds(run.ended)
-                                                             : previous_value(previous, head);
+    const bool good = !run.running && (run.exit_code == 0 || run.exit_code == 3);
+    success.value = good ? seconds(run.ended) : previous_value(previous, head);
 
-    std::vector<Sample> all{
-        {"zl_last_run_timestamp_seconds", "When the last run ended.", {}, seconds(run.ended)},
-        {"zl_last_exit_code", "Exit code of the last run.", {}, static_cast<double>(run.exit_code)},
-        {"zl_duration_seconds",
-         "How long the last run took.",
-         {},
-         seconds(run.ended - run.started)},
-        {"zl_build_info", "Version of the tool.", {{"version", ZL_VERSION}}, 1}};
+    std::vector<Sample> all;
+    if (!run.running)
+        all = {{"zl_last_run_timestamp_seconds", "When the last run ended.", {}, seconds(run.ended)},
+               {"zl_last_exit_code",
+                "Exit code of the last run.",
+                {},
+                static_cast<double>(run.exit_code)},
+               {"zl_duration_seconds",
+                "How long the last run took.",
+                {},
+                seconds(run.ended - run.started)}};
+    all.push_back({"zl_build_info", "Version of the tool.", {{"version", ZL_VERSION}}, 1});
     // Without any success so far the sample is left out: a zero would be a date in 1970.
     if (success.value > 0)
-        all.insert(all.begin() + 1, success);
+        all.insert(all.begin() + (run.running ? 0 : 1), success);
     all.insert(all.end(), samples_.begin(), samples_.end());
     // The format wants all samples of one metric together.
     std::stable_sort(all.begin() + static_cast<std::ptrdiff_t>(all.size() - samples_.size()),

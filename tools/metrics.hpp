@@ -24,6 +24,7 @@ public:
     struct Run {
         TimePoint started, ended;
         int exit_code = 0;
+        bool running = false; ///< a daemon's intermediate state: nothing is said of its end
     };
     /// The file's content. @p previous is the content before: the last success is kept from it when
     /// this run failed. Exit codes 0 and 3 (committed, but incomplete) are success.

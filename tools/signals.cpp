@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -20,10 +21,11 @@ constexpr std::array kStopSignals{SIGINT, SIGTERM, SIGHUP};
 // A handler gets no argument of ours: what it touches has to be global, and lock-free.
 std::atomic<int> handler_pipe{-1};
 std::atomic<int> stops_seen{0};
+std::atomic<bool> second_ends{true};
 
 extern "C" void on_signal(int signal) {
     const int saved = errno;
-    if (signal != SIGUSR1 && stops_seen.fetch_add(1) > 0)
+    if (signal != SIGUSR1 && second_ends && stops_seen.fetch_add(1) > 0)
         ::_exit(128 + signal); // asked twice: now
     const auto byte = static_cast<unsigned char>(signal);
     // A full pipe holds enough signals already.
@@ -59,6 +61,7 @@ Signals::Signals(std::function<void()> on_report, Millis limit)
     wake_ = fds[0];
     handler_pipe = fds[1];
     stops_seen = 0;
+    second_ends = true;
     thread_ = std::jthread([this](const std::stop_token& quit) { run(quit); });
     for (int signal : kStopSignals)
         if (!is_ignored(signal))
@@ -72,10 +75,48 @@ Signals::~Signals() {
             handle(signal, SIG_DFL);
     // A late progress request shall not kill a run that is just ending well.
     handle(SIGUSR1, SIG_IGN);
+    for (int signal : handed_over_)
+        if (std::find(kStopSignals.begin(), kStopSignals.end(), signal) == kStopSignals.end())
+            handle(signal, signal == SIGCHLD ? SIG_DFL : SIG_IGN);
     thread_.request_stop();
     thread_.join();
     ::close(handler_pipe.exchange(-1));
     ::close(wake_);
+}
+
+int Signals::hand_over(const std::vector<int>& signals, std::function<void(int)> taker) {
+    int before = 0;
+    {
+        std::lock_guard lock(mutex_);
+        second_ends = false;
+        before = caught_.exchange(0);
+        on_signal_ = std::move(taker);
+        handed_over_ = signals;
+    }
+    for (int signal : signals)
+        if (signal == SIGCHLD || !is_ignored(signal))
+            handle(signal, on_signal);
+    return before;
+}
+
+void Signals::take_back() {
+    std::lock_guard lock(mutex_);
+    on_signal_ = nullptr;
+}
+
+void Signals::deliver(int signal) {
+    {
+        std::lock_guard lock(mutex_);
+        if (std::find(handed_over_.begin(), handed_over_.end(), signal) != handed_over_.end()) {
+            if (on_signal_)
+                on_signal_(signal);
+            return;
+        }
+    }
+    if (signal == SIGUSR1)
+        return on_report_();
+    caught_ = signal;
+    stop_.request_stop();
 }
 
 void Signals::run(const std::stop_token& quit) {
@@ -99,12 +140,8 @@ void Signals::run(const std::stop_token& quit) {
         ::poll(&p, 1, wait);
         unsigned char byte = 0;
         while (::read(wake_, &byte, 1) == 1) {
-            if (byte == SIGUSR1) {
-                on_report_();
-            } else if (byte != 0) {
-                caught_ = byte;
-                stop_.request_stop();
-            }
+            if (byte != 0)
+                deliver(byte);
         }
     }
 }

@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <stop_token>
 #include <thread>
+#include <vector>
 
 namespace zl {
 
@@ -26,6 +28,15 @@ public:
     Signals(const Signals&) = delete;
     Signals& operator=(const Signals&) = delete;
 
+    /// From now on each of @p signals is given to @p on_signal, on this object's thread, and none of
+    /// them stops or ends the process: for a daemon that drains, and for one that stands before
+    /// another program. Those that were ignored when we started stay ignored, but SIGCHLD. Returns
+    /// the signal that had asked for a stop before; 0 = none: it counts as not come (caught()).
+    int hand_over(const std::vector<int>& signals, std::function<void(int)> on_signal);
+    /// When it returns, on_signal is not running and is not called again; what was handed over has no
+    /// effect any more.
+    void take_back();
+
     std::stop_token token() const { return stop_.get_token(); }
     /// The signal that asked for the stop; 0 = none.
     int caught() const { return caught_; }
@@ -33,9 +44,13 @@ public:
 
 private:
     void run(const std::stop_token& quit);
+    void deliver(int signal);
 
     std::function<void()> on_report_;
     Millis limit_;
+    std::mutex mutex_; ///< over the two below, and while on_signal_ runs
+    std::function<void(int)> on_signal_;
+    std::vector<int> handed_over_;
     std::stop_source stop_;
     std::atomic<int> caught_{0};
     std::atomic<bool> timed_out_{false};

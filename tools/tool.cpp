@@ -10,9 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 namespace zl {
 
@@ -50,16 +52,30 @@ public:
     Metrics& metrics() override { return metrics_; }
     std::stop_token stop() const override { return signals_->token(); }
     std::unique_ptr<ObjectStore> open_store(int connections, const std::string& recorded) override;
+    std::unique_ptr<ObjectStore> open_store(int connections, Millis retry_for,
+                                            std::stop_token stop) override;
     std::string state_dir() override;
     void print(const std::string& line) override { write_stdout(line + "\n"); }
+    int hand_over_signals(const std::vector<int>& signals,
+                          std::function<void(int)> on_signal) override {
+        return signals_->hand_over(signals, std::move(on_signal));
+    }
+    void take_back_signals() override { signals_->take_back(); }
+    void end_progress() override { display_.stop(); }
+    void report_line(std::string_view event, std::string_view text, const Json& fields) override {
+        console_.line(event, text, fields);
+    }
+    void write_metrics() override { write_metrics({started_, now_wall(), 0, true}); }
+    void leave_metrics() override { settings_.metrics.clear(); }
 
 private:
+    std::unique_ptr<ObjectStore> open(const std::string& recorded, StoreOptions options);
     int guarded(std::vector<std::string> arguments, const std::function<int(ToolContext&)>& body);
     int work(std::vector<std::string> arguments, const std::function<int(ToolContext&)>& body);
     int fail(Error error);
     int interrupted();
     void apply_settings();
-    void write_metrics(int code);
+    void write_metrics(const Metrics::Run& run);
 
     const ToolSpec& spec_;
     Outside outside_;
@@ -71,12 +87,14 @@ private:
     std::optional<Signals> signals_;
     TimePoint started_ = now_wall();
     int interrupted_by_ = 0; ///< the signal that ended the work
+    bool default_told_ = false;
+    std::string metrics_warning_; ///< the last: a daemon shall not repeat it
 };
 
 int Tool::run(std::vector<std::string> arguments, const std::function<int(ToolContext&)>& body) {
     const int code = guarded(std::move(arguments), body);
     display_.stop();
-    write_metrics(code);
+    write_metrics({started_, now_wall(), code});
     signals_.reset();
     if (interrupted_by_ == SIGINT && in_foreground_of_terminal())
         end_by_signal(SIGINT);
@@ -185,18 +203,38 @@ int Tool::interrupted() {
     return fail(Error(ErrorKind::transient, "interrupted", "run it again"));
 }
 
-void Tool::write_metrics(int code) {
+void Tool::write_metrics(const Metrics::Run& run) {
     if (settings_.metrics.empty())
         return;
     try {
-        metrics_.write(settings_.metrics, {started_, now_wall(), code});
+        metrics_.write(settings_.metrics, run);
     } catch (const std::exception& e) {
         // What the run did stands, whether or not it can be measured.
-        console_.warn(std::string("metrics are not written: ") + e.what());
+        std::string warning = std::string("metrics are not written: ") + e.what();
+        if (std::exchange(metrics_warning_, warning) != warning)
+            console_.warn(warning);
     }
 }
 
 std::unique_ptr<ObjectStore> Tool::open_store(int connections, const std::string& recorded) {
+    StoreOptions options;
+    options.retry_for = settings_.retry_for;
+    options.timeout = settings_.timeout;
+    options.connections = connections;
+    options.stop = stop();
+    return open(recorded, std::move(options));
+}
+
+std::unique_ptr<ObjectStore> Tool::open_store(int connections, Millis retry_for,
+                                              std::stop_token end) {
+    StoreOptions options;
+    options.retry_for = std::min(retry_for, settings_.retry_for);
+    options.connections = connections;
+    options.stop = std::move(end);
+    return open({}, std::move(options));
+}
+
+std::unique_ptr<ObjectStore> Tool::open(const std::string& recorded, StoreOptions options) {
     const std::string& text = recorded.empty() ? settings_.store : recorded;
     if (text.empty())
         throw Error(ErrorKind::config, "no store: HOME is not set", "set --store or ZL_STORE");
@@ -216,16 +254,11 @@ std::unique_ptr<ObjectStore> Tool::open_store(int connections, const std::string
         if (overridden({"AWS_PROFILE"}))
             url.profile.clear();
     }
-    if (recorded.empty() && !options_.given("store"))
+    if (recorded.empty() && !options_.given("store") && !std::exchange(default_told_, true))
         console_.write(console_.is_terminal() ? LogLevel::warning : LogLevel::info,
                        "no --store given, using " + settings_.store);
-    StoreOptions options;
-    options.retry_for = settings_.retry_for;
-    options.timeout = settings_.timeout;
     options.bwlimit = settings_.bwlimit;
-    options.connections = connections;
     options.environment = outside_.environment;
-    options.stop = stop();
     return zl::open_store(url, options, console_);
 }
 

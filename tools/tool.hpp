@@ -48,10 +48,27 @@ public:
     /// down). Valid as long as this context.
     virtual std::unique_ptr<ObjectStore> open_store(int connections = 16,
                                                     const std::string& recorded = {}) = 0;
+    /// The same for a daemon, which has its own patience and its own end.
+    virtual std::unique_ptr<ObjectStore> open_store(int connections, Millis retry_for,
+                                                    std::stop_token stop) = 0;
     /// --state-dir, created with mode 0700. Throws exists (73) with a hint if that fails.
     virtual std::string state_dir() = 0;
     /// The result, to stdout, with a line feed. Throws BrokenPipe, io.
     virtual void print(const std::string& line) = 0;
+
+    // For daemons.
+    /// Signals::hand_over and take_back.
+    virtual int hand_over_signals(const std::vector<int>& signals,
+                                  std::function<void(int)> on_signal) = 0;
+    virtual void take_back_signals() = 0;
+    /// No more progress() is shown: what follows has no end that could be neared.
+    virtual void end_progress() = 0;
+    /// One line that is shown at every level (SIGUSR1).
+    virtual void report_line(std::string_view event, std::string_view text, const Json& fields) = 0;
+    /// Replace --metrics by the values set so far, as of a run that goes on. What fails is warned of.
+    virtual void write_metrics() = 0;
+    /// This run only asks: the file of --metrics is another run's.
+    virtual void leave_metrics() = 0;
 };
 
 /// Runs @p body with everything around it and returns the exit code; Ctrl-C at a terminal ends the

@@ -141,4 +141,42 @@ void Txn::commit() {
     open_ = false;
 }
 
+DatabaseCheck check_database(const std::string& path, bool full, std::stop_token stop) {
+    std::string uri = "file:";
+    for (char c : path)
+        if (c == '%' || c == '?' || c == '#')
+            uri += c == '%' ? "%25" : c == '?' ? "%3f" : "%23";
+        else
+            uri += c;
+    sqlite3* raw = nullptr;
+    int code = sqlite3_open_v2((uri + "?immutable=1").c_str(), &raw,
+                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
+                               nullptr);
+    std::unique_ptr<sqlite3, decltype(&sqlite3_close_v2)> db(raw, sqlite3_close_v2);
+    DatabaseCheck result;
+    auto add = [](void* rows, int columns, char** values, char**) noexcept {
+        if (columns > 0 && values[0] && std::string_view(values[0]) != "ok")
+            static_cast<DatabaseCheck*>(rows)->problems.emplace_back(values[0]);
+        return 0;
+    };
+    auto stopped = [](void* token) noexcept {
+        return static_cast<std::stop_token*>(token)->stop_requested() ? 1 : 0;
+    };
+    if (code == SQLITE_OK) {
+        sqlite3_extended_result_codes(raw, 1);
+        sqlite3_progress_handler(raw, 10000, stopped, &stop);
+        code = sqlite3_exec(raw, full ? "PRAGMA integrity_check" : "PRAGMA quick_check", add,
+                            &result, nullptr);
+    }
+    if ((code & 0xFF) == SQLITE_INTERRUPT)
+        throw Interrupted();
+    if ((code & 0xFF) == SQLITE_ERROR) // no such collation, function or module
+        result.unable = sqlite3_errmsg(raw);
+    else if ((code & 0xFF) == SQLITE_CORRUPT || (code & 0xFF) == SQLITE_NOTADB)
+        result.problems.emplace_back(sqlite3_errmsg(raw));
+    else if (code != SQLITE_OK)
+        throw sqlite_error(raw, code, path);
+    return result;
+}
+
 } // namespace zl

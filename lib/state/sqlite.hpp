@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -82,5 +84,15 @@ private:
     Db& db_;
     bool open_ = true;
 };
+
+/// What SQLite thinks of a database file.
+struct DatabaseCheck {
+    std::vector<std::string> problems; ///< empty: in order
+    /// Why it could not be checked (a collation or module that is not here); empty: it was.
+    std::string unable;
+};
+/// PRAGMA quick_check or integrity_check over @p path, which nobody else uses: opened immutable, so
+/// that nothing is written, locked or created beside it, also if its journal mode is WAL.
+DatabaseCheck check_database(const std::string& path, bool full, std::stop_token stop);
 
 } // namespace zl

@@ -1,1 +1,235 @@
-#include "wal/replicator.hpp"
+#include "wal/replicator_impl.hpp"
+
+#include "base/error.hpp"
+
+namespace zl {
+
+Replicator::Impl::Impl(ObjectStore& store_, ReplicaKeys keys_, ReplicatorOptions options_, Log& log_)
+    : store(store_), keys(std::move(keys_)), options(std::move(options_)), log(log_),
+      state(options.cache_dir) {
+    monitor.update([&](ShipStatus& s) {
+        s.running = true;
+        s.state = "starting";
+        s.database = options.database;
+        s.name = options.name;
+        s.store = options.store_url;
+        s.writer = state.writer();
+        s.started = now_wall();
+    });
+}
+
+Replicator::Impl::~Impl() {
+    abandoned = true;
+    if (options.break_off)
+        options.break_off();
+    stop_threads();
+}
+
+void Replicator::Impl::start() {
+    // The directory belongs to one replica: its numbers and hashes mean nothing to another.
+    const std::string replica = store.identity() + " " + keys.prefix();
+    if (auto known = state.note("replica"); known && *known != replica)
+        throw Error(ErrorKind::config,
+                    options.cache_dir + " belongs to the replica " + *known + ", not to " + replica,
+                    "use another --cache-dir, or move this one aside: the new replica begins with "
+                    "a snapshot");
+    state.set_note("replica", replica);
+    attach();
+    try {
+        settled();
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::transient)
+            throw;
+        trouble("the store cannot be reached yet, commits wait in the WAL", e);
+    }
+    publish();
+}
+
+void Replicator::Impl::start_threads() {
+    upload_thread = std::jthread([this](std::stop_token stop) { upload_loop(stop); });
+    keep_thread = std::jthread([this](std::stop_token stop) { keep_loop(stop); });
+}
+
+void Replicator::Impl::stop_threads() {
+    view_cancel = true;
+    upload_thread.request_stop();
+    keep_thread.request_stop();
+    {
+        std::lock_guard lock(handover);
+        if (view_wanted)
+            view_wanted->set_value(std::nullopt);
+        view_wanted.reset();
+    }
+    monitor.notify();
+    if (upload_thread.joinable())
+        upload_thread.join();
+    if (keep_thread.joinable())
+        keep_thread.join();
+}
+
+void Replicator::Impl::rethrow_failure() {
+    if (auto failure = monitor.failure())
+        std::rethrow_exception(failure);
+}
+
+bool Replicator::Impl::run(std::stop_token stop) {
+    std::stop_callback wake(stop, [this] { watch.wake(); });
+    start_threads();
+    while (!stop.stop_requested() && !monitor.failure()) {
+        tick();
+        watch.wait(time_to_wait());
+    }
+    monitor.update([](ShipStatus& s) { s.state = "draining"; });
+    bool drained = false;
+    if (!monitor.failure())
+        drained = drain({}, Steady::now() + options.drain_timeout);
+    drained_out = true;
+    if (options.break_off && !drained)
+        options.break_off();
+    stop_threads();
+    if (drained) {
+        try {
+            write_metadata(true);
+        } catch (const Error& e) {
+            log.warn(std::string("all segments are stored, but metadata.json could not be "
+                                 "written: ") +
+                     e.what());
+        }
+    }
+    detach("stopped");
+    ended = true; // for those who wait in flush()
+    monitor.notify();
+    rethrow_failure();
+    return drained;
+}
+
+/// Everything committed by now into the cache, and from there into the store.
+bool Replicator::Impl::drain(std::stop_token stop, std::optional<Steady::time_point> deadline) {
+    auto over = [&] {
+        return abandoned || stop.stop_requested() || monitor.failure() ||
+               (deadline && Steady::now() >= *deadline);
+    };
+    for (;;) {
+        capture_all(true);
+        serve_view();
+        publish();
+        const auto status = monitor.get();
+        if ((is_settled || !capture) && status.wal_frames_pending == 0 && state.queue_size().segments == 0)
+            return true;
+        if (over())
+            return false;
+        monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    }
+}
+
+void Replicator::Impl::once(std::stop_token stop) {
+    std::stop_callback wake(stop, [this] { monitor.notify(); });
+    one_shot = true;
+    start_threads();
+    const bool drained = drain(stop, {});
+    if (drained && !monitor.failure()) {
+        // A snapshot that is due is part of the run: nobody else would make it.
+        while (snapshot_due() && !stop.stop_requested() && !monitor.failure()) {
+            serve_view();
+            monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+        }
+    }
+    if (options.break_off && !drained)
+        options.break_off();
+    stop_threads();
+    rethrow_failure();
+    if (!drained)
+        throw Interrupted();
+    write_metadata(false);
+    detach("done");
+}
+
+void Replicator::Impl::flush(Millis timeout) {
+    const std::uint64_t ticket = ++flushes_asked;
+    watch.wake();
+    const auto deadline = Steady::now() + timeout;
+    auto done = [&] {
+        return monitor_failed() || (flushes_done >= ticket &&
+                                    state.acknowledged().sequence >= flush_target);
+    };
+    while (Steady::now() < deadline && !ended) {
+        if (done()) {
+            rethrow_failure();
+            return;
+        }
+        monitor.wait_until(std::min(deadline, Steady::now() + Millis(100)), [] { return false; });
+    }
+    if (ended)
+        throw Error(ErrorKind::transient, "the shipper ended before everything was in the store",
+                    "what is left is shipped by the next run");
+    throw Error(ErrorKind::transient,
+                "not everything is in the store yet after " + format_duration(timeout),
+                "it goes on in the background: see zl-walship --status");
+}
+
+bool Replicator::Impl::monitor_failed() const {
+    return monitor.failure() != nullptr;
+}
+
+ShipStatus Replicator::Impl::status() const {
+    return monitor.get();
+}
+
+Replicator::Replicator(ObjectStore& store, ReplicaKeys keys, ReplicatorOptions options, Log& log)
+    : impl_(std::make_unique<Impl>(store, std::move(keys), std::move(options), log)) {}
+Replicator::~Replicator() = default;
+void Replicator::start() {
+    impl_->start();
+}
+bool Replicator::run(std::stop_token stop) {
+    return impl_->run(std::move(stop));
+}
+void Replicator::abandon() {
+    impl_->abandoned = true;
+    if (impl_->options.break_off)
+        impl_->options.break_off();
+    impl_->monitor.notify();
+}
+void Replicator::flush(Millis timeout) {
+    impl_->flush(timeout);
+}
+void Replicator::once(std::stop_token stop) {
+    impl_->once(std::move(stop));
+}
+ShipStatus Replicator::status() const {
+    return impl_->status();
+}
+
+std::optional<ShipStatus> stopped_status(const std::string& cache_dir) {
+    try {
+        ShipState state(cache_dir, ShipState::Access::look);
+        ShipStatus s;
+        s.writer = state.writer();
+        if (auto at = state.position()) {
+            s.generation = at->generation;
+            s.page_size = at->page_size;
+            s.page_count = at->page_count;
+        }
+        s.captured_sequence = state.newest().sequence;
+        const QueuedSegment last = state.acknowledged();
+        s.durable_sequence = last.sequence;
+        if (last.sequence > 0)
+            s.durable_time = last.time;
+        const auto queue = state.queue_size();
+        s.pending_segments = queue.segments;
+        s.pending_bytes = queue.bytes;
+        if (queue.oldest_time)
+            s.lag = now_wall() - *queue.oldest_time;
+        for (const CatalogueEntry& e : state.entries(CatalogueEntry::Kind::snapshot)) {
+            s.last_snapshot_time = e.time;
+            s.last_snapshot_sequence = e.range.last;
+        }
+        return s;
+    } catch (const Error& e) {
+        if (e.kind() == ErrorKind::not_found)
+            return std::nullopt;
+        throw;
+    }
+}
+
+} // namespace zl

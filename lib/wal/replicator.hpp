@@ -35,6 +35,8 @@ struct ReplicatorOptions {
     bool enable_wal = false;
     int level = 3;
     int jobs = 2; ///< parts of a snapshot in flight
+    /// Breaks off the store's requests under way: called once the time to drain is over.
+    std::function<void()> break_off;
 };
 
 class Replicator {

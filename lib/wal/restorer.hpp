@@ -14,6 +14,7 @@
 #include "wal/replica_head.hpp"
 #include "wal/snapshot.hpp"
 
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -43,7 +44,20 @@ struct RestorePlan {
     std::string generation;
     std::uint64_t sequence = 0; ///< what the result will contain
     TimePoint time{};
-    std::uint64_t bytes = 0, requests = 0;
+    std::uint64_t bytes = 0, requests = 0; ///< at most: what newer pages cover is not fetched
+    /// What a person should know: that the moment asked for is lost, that an object was passed by.
+    std::vector<std::string> notes;
+};
+
+/// What a restore did.
+struct RestoreOutcome {
+    std::string generation;
+    std::uint64_t sequence = 0;
+    TimePoint time{};
+    std::uint32_t page_size = 0, page_count = 0;
+    std::uint64_t pages_written = 0; ///< each page once: never more than page_count
+    std::uint64_t segments = 0, bytes_fetched = 0;
+    std::vector<std::string> moved_aside; ///< with --force
 };
 
 /// One contiguous stretch that can be restored.
@@ -65,34 +79,35 @@ public:
         int jobs = 8;
         enum class Check { quick, full, none } check = Check::quick;
         bool force = false; ///< move an existing FILE and its sidecars aside
+        /// For hints: the command that was run, without --at and --sequence, which are put behind
+        /// it. Empty: `zl-restore -o FILE NAME`.
+        std::string command;
     };
     Restorer(ObjectStore& store, ReplicaKeys keys, Options options, Log& log, Progress& progress,
              std::stop_token stop);
+    ~Restorer();
 
     /// Whether there is any replica: decided by listing. Throws what list() throws (77, 75).
     bool exists();
     /// Throws not_found (no replica; or nothing before that moment: which is the earliest), data
     /// (a missing or corrupt object: which, the last good moment, the command that restores to it).
+    /// An object that is damaged but not needed (an older snapshot or the single segments lead to
+    /// the same state) is passed by with a note.
     RestorePlan plan(const RestoreTarget& target);
     std::vector<RestorableRange> list();
 
     /// Carry out @p plan into @p file; throws exists (73) when FILE or a sidecar is there and not
     /// forced. A 404 on the way plans again (retention may have passed by).
     void restore_file(const RestoreTarget& target, const std::string& file);
-    /// The same into a temporary file, proved, then written to @p out.
+    /// The same into a temporary file, proved, then written to @p out (finish() is not called).
     void restore_stream(const RestoreTarget& target, const std::string& temp_dir, Sink& out);
 
     /// What the last restore was.
-    const RestorePlan& done() const { return done_; }
+    const RestoreOutcome& done() const;
 
 private:
-    ObjectStore& store_;
-    ReplicaKeys keys_;
-    Options options_;
-    Log& log_;
-    Progress& progress_;
-    std::stop_token stop_;
-    RestorePlan done_;
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
 };
 
 /// --auto and --auto-restore. Truth table (DESIGN section 6): database there -> kept; absent and no
@@ -101,5 +116,8 @@ private:
 /// -wal, -shm or -journal beside an absent database are moved aside and named.
 enum class AutoRestore { kept, nothing, restored };
 AutoRestore auto_restore(Restorer& restorer, const std::string& file, Log& log);
+
+/// @p word for a POSIX shell: as it is, or in single quotes.
+std::string shell_quoted(const std::string& word);
 
 } // namespace zl

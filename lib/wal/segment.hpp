@@ -2,12 +2,13 @@
 ///
 ///   header frame (zstd skippable, variant 2, 1024 bytes in all) | zstd frames of a WAL
 ///
-/// What decompresses is a WAL of its own (fresh salts, each page once in its last version, sorted by
-/// number, one commit frame), which stock sqlite3 applies to the database as of the segment before.
-/// A claim (the first segment of a generation) and a segment without pages hold only the WAL header.
-/// The header frame's payload: one line of JSON, spaces up to the size, LF, 64 hex digits of the
-/// SHA-256 of the JSON (without the spaces), LF. That digest is the segment's id; each header names
-/// the id before it, so the headers form a chain, and a header names the SHA-256 of its body.
+/// What decompresses is a WAL of its own (fresh salts, each page once in its last version, sorted
+/// by number, one commit frame), which stock sqlite3 applies to the database as of the segment
+/// before. A claim (the first segment of a generation) and a segment without pages hold only the
+/// WAL header. The header frame's payload: one line of JSON, spaces up to the size, LF, 64 hex
+/// digits of the SHA-256 of the JSON (without the spaces), LF. That digest is the segment's id;
+/// each header names the id before it, so the headers form a chain, and a header names the SHA-256
+/// of its body.
 #pragma once
 
 #include "base/units.hpp"
@@ -32,10 +33,10 @@ enum class SegmentKind { segment, claim, merged };
 
 struct SegmentHeader {
     SegmentKind kind = SegmentKind::segment;
-    std::string db_id;      ///< 16 hex digits; stays over generations
-    std::string generation; ///< 16 hex digits
-    std::string writer;     ///< 16 hex digits: the cache directory that made it
-    std::string host;       ///< for people; cut to 48 bytes
+    std::string db_id;                ///< 16 hex digits; stays over generations
+    std::string generation;           ///< 16 hex digits
+    std::string writer;               ///< 16 hex digits: the cache directory that made it
+    std::string host;                 ///< for people; cut to 48 bytes
     std::uint64_t first_sequence = 0; ///< = sequence unless merged
     std::uint64_t sequence = 0;       ///< 1, 2, ...; of a merged one the last
     TimePoint first_time{};           ///< of a merged one: time of its first segment
@@ -91,10 +92,27 @@ private:
 /// Called once per page, ascending.
 using PageVisitor = std::function<void(std::uint32_t page, Bytes data)>;
 
-/// Reads the body of a segment whose @p header was decoded and whose body_sha256 was proved; checks
-/// all the same that it is a well-formed WAL of that page size with ascending pages below
-/// page_count, `frames` frames and one commit at the end. @p body: the compressed bytes after the
-/// header frame. Throws data naming @p name. Memory: bounded by the zstd window.
+/// The pages of a segment, one after the other. Checks that the body is a well-formed WAL of the
+/// header's page size with ascending pages up to page_count, `frames` frames and one commit at the
+/// end. Memory: a page, 200 KiB and the zstd window (1 MiB in what we write).
+class SegmentCursor {
+public:
+    /// @p body: the compressed bytes after the header frame; outlives the cursor.
+    SegmentCursor(const SegmentHeader& header, Source& body, std::string_view name);
+    SegmentCursor(SegmentCursor&&) noexcept;
+    ~SegmentCursor();
+    /// To the next page; false: the body ended as it should (call no more). Throws data naming it.
+    bool next();
+    std::uint32_t page() const;
+    Bytes data() const; ///< valid until next()
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// All pages of a segment whose @p header was decoded and whose body_sha256 was proved, by
+/// SegmentCursor.
 void read_segment(const SegmentHeader& header, Source& body, std::string_view name,
                   const PageVisitor& visit);
 

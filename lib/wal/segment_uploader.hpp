@@ -9,6 +9,7 @@
 ///   acknowledged  the row is in the catalogue; the file is removed (or at the next opening)
 #pragma once
 
+#include "base/file.hpp"
 #include "base/report.hpp"
 #include "wal/replica_head.hpp"
 #include "wal/ship_state.hpp"
@@ -37,12 +38,18 @@ public:
     void head_confirmed();
     /// Sends the oldest queued segment if its sequence is at most @p up_to. false: nothing to send.
     /// Throws fenced (76: `app belongs to HOST since TIME`, with a hint) when that number exists and
-    /// is not ours, or the head is another's; transient, denied, io, ...: nothing lost, call again.
+    /// is not ours, or the head is another's; data when the replica lost what it had confirmed, or
+    /// the queued file is not what was captured (checked before it is sent); transient, denied, io,
+    /// ...: nothing lost, call again. Crash points: ship.attempted (nothing sent yet), ship.stored.
     bool send_next(std::uint64_t up_to);
 
 private:
     void check_head(const QueuedSegment& next);
+    bool is_stored(const QueuedSegment& segment, const std::string& key);
+    UniqueFd open_queued(const QueuedSegment& segment, const std::string& path);
+    void put(const QueuedSegment& segment, const std::string& key);
     void check_written(const QueuedSegment& segment);
+    void check_previous(const QueuedSegment& segment);
     ObjectStore& store_;
     const ReplicaKeys& keys_;
     ShipState& state_;

@@ -8,8 +8,11 @@
 /// Order of a capture: the segment's file is durable (written, fsynced, renamed, directory fsynced),
 /// then one transaction takes position, queue row and page hashes forward together. A file without
 /// a row was never sent, its pages are still in the WAL or in the difference to the hashes: it is
-/// removed at the next start. A row without a file: data was deleted under us (open() says so, and
-/// the position is not to be trusted: `broken`).
+/// removed at the next start. A row without its file (or of another size): data was deleted under
+/// us. That row and all after it are dropped at the opening, position and page hashes are forgotten
+/// and broken() is true: what comes next is a new generation after newest(). acknowledged() and the
+/// rows before stay.
+/// state.db appears by rename, with its schema: an empty one, or none beside segments, is damage.
 /// Losing the whole directory loses the segments that were not yet sent as moments of their own; the
 /// newest state is in the database and is shipped as a difference.
 #pragma once
@@ -74,17 +77,22 @@ struct CatalogueEntry {
 
 using PageHash = std::pair<std::uint32_t, std::uint64_t>;
 
-/// Thread-safe (one mutex).
+/// Thread-safe (one mutex; a segment's file is synced outside it). One thread captures.
+/// Any method throws data when state.db turns out to be damaged, io when the disk is full: nothing
+/// has changed then.
 class ShipState {
 public:
+    /// look: another process may be shipping; nothing is created, removed or repaired (broken() is
+    /// not known). not_found without a state.
+    enum class Access { ship, look };
     /// Opens or creates @p directory and what is in it; removes files without a row and temporary
     /// ones. Throws data: state.db is damaged or of a newer zl (hint: what is lost by moving the
-    /// directory aside), io.
-    explicit ShipState(std::string directory);
+    /// directory aside), io. ship: the caller holds the directory's lock.
+    explicit ShipState(std::string directory, Access access = Access::ship);
     const std::string& directory() const { return directory_; }
 
     /// 16 hex digits made at the first opening: this cache directory's identity in segments.
-    std::string writer();
+    const std::string& writer() const { return writer_; }
     /// Notes by name (`db_id`, `replica`, `gap_from`, ...); nullopt/empty = none.
     std::optional<std::string> note(const std::string& name);
     void set_note(const std::string& name, const std::string& value);
@@ -92,16 +100,25 @@ public:
 
     /// nullopt: nothing was captured yet, or forget_position().
     std::optional<ShipPosition> position();
-    /// A queued segment's file is missing: continuity is not to be trusted.
+    /// Position and page hashes; queued and acknowledged segments stay.
+    void forget_position();
+    /// The last segment made, queued or acknowledged: the next one follows it. sequence 0: none.
+    QueuedSegment newest();
+    /// At this opening a queued segment's file was missing: see above.
     bool broken() const { return broken_; }
     /// Only where we stand in the live WAL changed (a checkpoint, another WAL with nothing new).
     void move_wal(const std::optional<WalPosition>& wal);
+    /// The same state (that of newest()) seen in another place: a file that was copied back, an
+    /// adopted head.
+    void set_position(const ShipPosition& position);
 
     // ---- capture ----
     /// Where the next segment's file is to be made: a temporary name in the directory.
     std::string temp_path(std::uint64_t sequence) const;
     /// fsync @p fd (open on temp_path), rename it to its name, fsync the directory, then commit one
-    /// transaction: row, position, hashes. Hashes beyond to.page_count are dropped.
+    /// transaction: row, position, hashes. Hashes beyond to.page_count are dropped. @p changed:
+    /// ascending is fastest; hash 0 = none. On an error the file is removed, nothing else changed.
+    /// Crash points: ship.segment-file (file durable, no row), ship.captured.
     void commit_segment(int fd, const QueuedSegment& segment, const ShipPosition& to,
                         const std::vector<PageHash>& changed);
 
@@ -112,9 +129,16 @@ public:
     std::vector<std::uint64_t> hashes_of(const std::vector<std::uint32_t>& pages);
     /// Number of pages that have one.
     std::uint32_t hashed_pages();
+    /// A new generation begins with a scan of the whole database, page by page, too much for one
+    /// transaction: forget the position and all hashes (one transaction; what is queued and
+    /// acknowledged stays), put hashes in runs (each a transaction), then commit_segment() of the
+    /// claim makes it a position again. A kill in between leaves no position.
+    void begin_rehash();
+    void put_hashes(std::uint32_t first, const std::vector<std::uint64_t>& hashes);
 
     // ---- queue ----
     std::optional<QueuedSegment> oldest();
+    std::optional<QueuedSegment> queued(std::uint64_t sequence);
     struct QueueSize {
         std::uint64_t segments = 0, bytes = 0;
         std::optional<TimePoint> oldest_time;
@@ -124,14 +148,17 @@ public:
     /// Durable before the PUT is sent.
     void mark_attempted(std::uint64_t sequence);
     /// The store confirmed it: one transaction moves the row into the catalogue and the acknowledged
-    /// position forward; then the file is removed. Only the oldest can be acknowledged.
-    void acknowledge(std::uint64_t sequence);
+    /// position forward; then the file is removed. Only the oldest can be acknowledged. @p key: of
+    /// the object. Crash point: ship.acknowledged (row moved, file still there).
+    void acknowledge(std::uint64_t sequence, const std::string& key);
     /// Highest acknowledged segment (sequence, id, time, generation); sequence 0: none.
     QueuedSegment acknowledged();
-    /// Take over another's head as acknowledged and as position (a host that restored; a new
-    /// generation's parent). The queue must be empty.
+    /// Take over another's head as acknowledged (a host that restored; a new generation's parent). The
+    /// position is forgotten, page hashes stay: set_position() or the commit_segment() of a claim
+    /// follows. The queue must be empty.
     void adopt(const QueuedSegment& acknowledged);
-    /// Drop the whole queue (its files too): only when the replica turned out to be another's.
+    /// Drop the whole queue (its files too), position and hashes: only when the replica turned out
+    /// to be another's.
     void drop_queue();
 
     // ---- catalogue: what the store holds, for merging and retention ----
@@ -145,10 +172,21 @@ public:
     std::vector<std::pair<std::string, std::string>> open_uploads();
 
 private:
+    template <typename F> auto locked(F f);
+    void check_consistent();
+    void settle_files();
+    void drop_rows_from(std::uint64_t sequence);
+    void write_put();
+    void publish_file(int fd, const QueuedSegment& segment);
+    QueuedSegment newest_locked();
+
     std::string directory_;
     std::mutex mutex_;
     Db db_;
+    std::string writer_;
     bool broken_ = false;
+    std::vector<PageHash> put_; ///< not written yet
+    QueueSize queued_; ///< without oldest_time
 };
 
 } // namespace zl

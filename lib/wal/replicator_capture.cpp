@@ -1,0 +1,308 @@
+#include "wal/replicator_impl.hpp"
+
+#include "base/error.hpp"
+
+#include <sys/statvfs.h>
+
+#include <algorithm>
+
+namespace zl {
+
+namespace {
+
+constexpr Millis kIdleWait{250};
+constexpr Millis kHotWait{2};   ///< frames were written, the commit shows any moment
+constexpr Millis kHotFor{100};
+constexpr Millis kLookAgain{3000}; ///< at the head of the replica, while it is not known
+constexpr Millis kPlaceEvery{1000};
+constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
+constexpr std::uint64_t kEagerBytes = 1 << 20;
+constexpr std::uint64_t kCheckpointBytes = 4 << 20; ///< as SQLite's own default of 1000 pages
+constexpr Millis kMaxCheckpointBackoff{10000};
+
+} // namespace
+
+void Replicator::Impl::attach() {
+    capture = std::make_unique<Capture>(
+        std::make_unique<LiveDb>(options.database, LiveDb::Options{options.enable_wal}), state,
+        clock, log, options.level);
+    lineage = std::make_unique<Lineage>(
+        *capture, state, Lineage::Options{options.name, options.host, options.take_over}, log);
+    lost_reason.clear();
+    continuity = capture->attach(lost_reason);
+    is_settled = false;
+    watch.watch(capture->db().path() + "-wal");
+    next_place = Steady::now() + kPlaceEvery;
+}
+
+void Replicator::Impl::detach(const std::string& why) {
+    if (!capture)
+        return;
+    log.info("letting go of " + capture->db().path() + ": " + why);
+    view_cancel = true;
+    while (view_in_use) // its pages are read through our descriptors
+        monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    lineage.reset();
+    capture.reset();
+    is_settled = false;
+}
+
+bool Replicator::Impl::settled() {
+    if (is_settled)
+        return true;
+    if (!capture || Steady::now() < next_look)
+        return false;
+    next_look = Steady::now() + kLookAgain;
+    std::optional<Error> unreachable;
+    try {
+        const ReplicaHead head = read_replica_head(store, keys);
+        lineage->settle(head, continuity, lost_reason);
+        std::lock_guard lock(metadata_mutex);
+        metadata = head.metadata;
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::transient)
+            throw;
+        unreachable = e;
+    }
+    // Without the store: what is committed is captured all the same, if we know where we are. The
+    // uploader looks at the head before it sends anything (W7).
+    if (unreachable && !lineage->settle_offline(continuity, lost_reason))
+        throw *unreachable;
+    is_settled = true;
+    last_trouble.clear();
+    return true;
+}
+
+void Replicator::Impl::trouble(const std::string& what, const Error& error) {
+    const std::string text = what + ": " + error.what();
+    if (text != last_trouble) // once, not every second
+        log.warn(text);
+    last_trouble = text;
+    monitor.update([&](ShipStatus& s) { s.last_error = text; });
+}
+
+void Replicator::Impl::tick() {
+    try {
+        look_at_place();
+        if (!capture)
+            return publish();
+        if (gap_from)
+            end_gap();
+        else if (!capture->db().reading())
+            continuity = capture->attach(lost_reason), is_settled = false;
+        if (!gap_from && settled() && !hold_back()) {
+            capture_all(flushes_asked > flushes_done);
+            maybe_checkpoint();
+        }
+        serve_view();
+    } catch (const Error& e) {
+        if (e.kind() == ErrorKind::fenced || e.kind() == ErrorKind::data ||
+            e.kind() == ErrorKind::internal)
+            monitor.fail(std::current_exception());
+        trouble("capture", e);
+    }
+    publish();
+}
+
+/// The file may be deleted, replaced, or come back. What was committed into the old one is still in
+/// our descriptors: it is captured before they are closed.
+void Replicator::Impl::look_at_place() {
+    if (Steady::now() < next_place)
+        return;
+    next_place = Steady::now() + kPlaceEvery;
+    if (capture) {
+        const LiveDb::Place place = capture->db().place();
+        if (place == LiveDb::Place::same)
+            return;
+        if (!gap_from && is_settled && !hold_back())
+            capture_all(true);
+        detach(place == LiveDb::Place::absent ? "deleted" : "another file is in its place");
+    }
+    try {
+        attach();
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::not_found && e.kind() != ErrorKind::transient &&
+            e.kind() != ErrorKind::usage)
+            throw;
+        monitor.update([](ShipStatus& s) { s.state = "waiting"; });
+        trouble("the database cannot be read", e);
+    }
+}
+
+bool Replicator::Impl::hold_back() {
+    if (state.queue_size().bytes < options.max_cache_size)
+        return false;
+    monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
+    if (!options.max_wal)
+        return true;
+    const std::uint64_t bytes = capture->pending_frames().value_or(0) *
+                                (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
+    struct statvfs disk {};
+    const bool disk_low = ::statvfs(capture->db().path().c_str(), &disk) == 0 &&
+                          disk.f_bavail < disk.f_blocks / 10 && bytes > kCheckpointBytes;
+    if (bytes <= *options.max_wal && !disk_low)
+        return true;
+    view_cancel = true;
+    while (view_in_use)
+        monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    gap_from = capture->position() ? capture->position()->time : clock.now();
+    capture->db().end_read();
+    log.warn("the store cannot be reached and the WAL grew to " + format_size(bytes) +
+             ": letting go of it so that the disk does not fill. Moments from " +
+             format_rfc3339(*gap_from) + " on are lost until the store is back");
+    return true;
+}
+
+/// After the outage: the latest state in one segment, marked with the gap.
+void Replicator::Impl::end_gap() {
+    monitor.update([](ShipStatus& s) { s.state = "gap"; });
+    if (!store_works || state.queue_size().bytes > options.max_cache_size / 2)
+        return;
+    capture->db().begin_read();
+    std::string reason;
+    continuity = capture->attach(reason);
+    lineage->resync("an outage of the store outlasted --max-wal", gap_from);
+    gap_from.reset();
+}
+
+void Replicator::Impl::capture_all(bool even_if_early) {
+    const std::uint64_t asked = flushes_asked;
+    if (!capture || !settled() || gap_from)
+        return;
+    const auto pending = capture->pending_frames();
+    if (pending.value_or(1) > 0 && !uncaptured_since)
+        uncaptured_since = clock.now();
+    const Millis interval =
+        store_works ? options.sync_interval : std::max(options.sync_interval, kOutageInterval);
+    const bool early = Steady::now() < last_capture + interval &&
+                       pending.value_or(0) * capture->db().page_size() < kEagerBytes;
+    if (early && !even_if_early)
+        return;
+    std::string reason;
+    for (;;) {
+        const Capture::Step step = capture->step(reason);
+        if (step == Capture::Step::lost) {
+            lost(reason);
+            continue;
+        }
+        if (step == Capture::Step::nothing)
+            break;
+        last_capture = Steady::now();
+        monitor.notify();
+        if (hold_back())
+            return;
+    }
+    if (capture->pending_frames().value_or(1) == 0)
+        uncaptured_since.reset();
+    else if (even_if_early)
+        return; // being changed just now: the next tick has it
+    flush_target = state.newest().sequence;
+    flushes_done = asked;
+}
+
+void Replicator::Impl::lost(const std::string& reason) {
+    lineage->resync(reason);
+    monitor.notify();
+}
+
+void Replicator::Impl::maybe_checkpoint() {
+    const std::uint64_t bytes = capture->since_checkpoint() * capture->db().page_size();
+    if (bytes < kCheckpointBytes || view_in_use || Steady::now() < next_checkpoint)
+        return;
+    std::string reason;
+    switch (capture->checkpoint(reason)) {
+    case Capture::Checkpoint::lost:
+        return lost(reason);
+    case Capture::Checkpoint::complete:
+        checkpoint_backoff = Millis(250);
+        break;
+    case Capture::Checkpoint::busy:
+        checkpoint_backoff = Millis(50);
+        break;
+    case Capture::Checkpoint::partial: // a long reader: pressing on would only cost
+        checkpoint_backoff = std::min(checkpoint_backoff * 2, kMaxCheckpointBackoff);
+        break;
+    }
+    next_checkpoint = Steady::now() + checkpoint_backoff;
+    monitor.notify();
+}
+
+/// The keep thread asked for the state at the position.
+void Replicator::Impl::serve_view() {
+    std::lock_guard lock(handover);
+    if (!view_wanted || !capture || !is_settled || gap_from)
+        return;
+    try {
+        view_cancel = false;
+        auto view = capture->view(&view_cancel);
+        view_in_use = view.has_value();
+        view_wanted->set_value(std::move(view));
+    } catch (...) {
+        view_wanted->set_exception(std::current_exception());
+    }
+    view_wanted.reset();
+}
+
+void Replicator::Impl::publish() {
+    const auto queue = state.queue_size();
+    const QueuedSegment last = state.acknowledged();
+    const TimePoint now = clock.now();
+    const auto position = capture ? capture->position() : std::nullopt;
+    const auto pending = capture ? capture->pending_frames() : std::nullopt;
+    monitor.update([&](ShipStatus& s) {
+        s.conditional = conditional;
+        s.captured_sequence = state.newest().sequence;
+        s.durable_sequence = last.sequence;
+        if (last.sequence > 0)
+            s.durable_time = last.time;
+        s.pending_segments = queue.segments;
+        s.pending_bytes = queue.bytes;
+        s.gap_from = gap_from;
+        s.wal_frames_pending = pending.value_or(capture && !is_settled ? 1 : 0);
+        if (position) {
+            s.generation = position->generation;
+            s.page_size = position->page_size;
+            s.page_count = position->page_count;
+        }
+        if (capture) {
+            s.wal_frames = capture->wal_frames();
+            s.wal_bytes = capture->db().wal_size();
+            s.resyncs = lineage->resyncs();
+        }
+        s.lag = Millis(0);
+        if (queue.oldest_time)
+            s.lag = now - *queue.oldest_time;
+        else if (uncaptured_since && s.wal_frames_pending > 0)
+            s.lag = now - *uncaptured_since;
+        s.lag = std::max(s.lag, Millis(0));
+        if (s.state == "draining")
+            return;
+        if (!capture)
+            s.state = "waiting";
+        else if (gap_from)
+            s.state = "gap";
+        else if (queue.bytes >= options.max_cache_size)
+            s.state = "backpressure";
+        else if (!is_settled)
+            s.state = "starting";
+        else
+            s.state = view_in_use ? "snapshot" : "streaming";
+    });
+}
+
+Millis Replicator::Impl::time_to_wait() const {
+    if (!capture || !is_settled || gap_from)
+        return kIdleWait;
+    if (flushes_asked > flushes_done)
+        return kHotWait;
+    const auto now = Steady::now();
+    // Frames wait for the interval to pass.
+    if (uncaptured_since) {
+        const auto due = last_capture + options.sync_interval;
+        const auto left = std::chrono::duration_cast<Millis>(due - now) + Millis(1);
+        return std::clamp(left, kHotWait, kIdleWait);
+    }
+    return now < hot_until ? kHotWait : kIdleWait;
+}
+
+} // namespace zl

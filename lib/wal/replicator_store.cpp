@@ -1,0 +1,277 @@
+#include "wal/replicator_impl.hpp"
+
+#include "base/crash_point.hpp"
+#include "base/error.hpp"
+#include "store/conditional.hpp"
+#include "wal/snapshotter.hpp"
+
+#include <algorithm>
+
+namespace zl {
+
+namespace {
+
+constexpr Millis kFirstPause{250}, kLongestPause{30000};
+constexpr Millis kDeniedFor{std::chrono::minutes(10)}; ///< then refused credentials are final
+constexpr Millis kMetadataEvery{std::chrono::minutes(5)};
+
+/// What repeating cannot cure.
+bool is_final(const Error& e) {
+    return e.kind() == ErrorKind::fenced || e.kind() == ErrorKind::data ||
+           e.kind() == ErrorKind::config || e.kind() == ErrorKind::internal ||
+           e.kind() == ErrorKind::not_found;
+}
+
+} // namespace
+
+void Replicator::Impl::pause(std::stop_token stop, Millis time) {
+    std::stop_callback wake(stop, [this] { monitor.notify(); });
+    const auto until = Steady::now() + time;
+    while (!stop.stop_requested() && Steady::now() < until)
+        monitor.wait_until(std::min(until, Steady::now() + Millis(200)),
+                           [&] { return stop.stop_requested(); });
+}
+
+void Replicator::Impl::upload_loop(std::stop_token stop) {
+    SegmentUploader::Options how;
+    Millis wait = kFirstPause;
+    std::optional<Steady::time_point> denied_since;
+    while (!stop.stop_requested()) {
+        try {
+            if (!has_sendable()) {
+                monitor.wait_until(Steady::now() + Millis(1000), [&] {
+                    return stop.stop_requested() || has_sendable();
+                });
+                continue;
+            }
+            if (!uploader) {
+                conditional = how.conditional = probe_conditional();
+                uploader = std::make_unique<SegmentUploader>(store, keys, state, how, log);
+            }
+            while (!stop.stop_requested() && uploader->send_next(upload_limit())) {
+                monitor.update([&](ShipStatus& s) { s.last_wal_sync = now_wall(); });
+                store_works = true;
+                denied_since.reset();
+                wait = kFirstPause;
+                monitor.notify();
+                watch.wake();
+            }
+            store_works = true;
+            wait = kFirstPause;
+        } catch (const Interrupted&) {
+            return;
+        } catch (const Error& e) {
+            store_works = false;
+            if (e.kind() == ErrorKind::denied && !denied_since)
+                denied_since = Steady::now();
+            const bool refused =
+                denied_since && Steady::now() - *denied_since > kDeniedFor;
+            monitor.update([&](ShipStatus& s) {
+                ++s.failed_uploads;
+                s.last_error = e.what();
+                if (is_final(e) || refused)
+                    s.state = e.kind() == ErrorKind::fenced ? "fenced" : "failed";
+            });
+            if (is_final(e) || refused || one_shot) {
+                monitor.fail(std::current_exception());
+                watch.wake();
+                return;
+            }
+            log.warn(std::string("upload: ") + e.what());
+            pause(stop, wait);
+            wait = std::min(wait * 2, kLongestPause);
+        } catch (...) {
+            monitor.fail(std::current_exception());
+            watch.wake();
+            return;
+        }
+    }
+}
+
+/// Once per store and directory.
+bool Replicator::Impl::probe_conditional() {
+    const FactCache cache{
+        [this](const std::string& name) { return state.note("fact:" + name); },
+        [this](const std::string& name, const std::string& value) {
+            state.set_note("fact:" + name, value);
+        }};
+    const bool there = has_conditional_create(store, keys.prefix(), cache);
+    if (!there)
+        log.warn("the store has no conditional writes: a second writer of " + options.name +
+                 " is detected, not prevented");
+    return there;
+}
+
+bool Replicator::Impl::has_sendable() {
+    auto oldest = state.oldest();
+    return oldest && oldest->sequence <= upload_limit();
+}
+
+std::uint64_t Replicator::Impl::upload_limit() {
+    return Lineage::upload_limit(state);
+}
+
+void Replicator::Impl::keep_loop(std::stop_token stop) {
+    ReplicaKeeper::Options how;
+    how.retain = options.retain;
+    how.fine = options.fine;
+    ReplicaKeeper keeper(store, keys, state, how, log);
+    Millis wait = kFirstPause;
+    bool begun = false;
+    while (!stop.stop_requested()) {
+        try {
+            if (!begun && is_known()) {
+                abort_open_uploads(store, state, log);
+                keeper.bootstrap();
+                begun = true;
+            }
+            const bool worked = begun && (keep_step(stop) || (!drained_out && keeper.step(stop)));
+            wait = kFirstPause;
+            if (!worked)
+                pause(stop, Millis(begun ? 500 : 50));
+        } catch (const Interrupted&) {
+            return;
+        } catch (const Error& e) {
+            monitor.update([&](ShipStatus& s) { s.last_error = e.what(); });
+            if (stop.stop_requested())
+                return;
+            if (one_shot)
+                return monitor.fail(std::current_exception());
+            log.warn(std::string("snapshot and upkeep: ") + e.what());
+            pause(stop, wait);
+            wait = std::min(wait * 2, kLongestPause);
+        } catch (...) {
+            monitor.fail(std::current_exception());
+            watch.wake();
+            return;
+        }
+    }
+}
+
+/// The replica was looked at and is ours.
+bool Replicator::Impl::is_known() {
+    return state.acknowledged().sequence > 0 && state.note("generation").has_value();
+}
+
+bool Replicator::Impl::keep_step(std::stop_token stop) {
+    if (snapshot_due()) {
+        take_snapshot(stop);
+        return true;
+    }
+    std::uint64_t named = 0;
+    {
+        std::lock_guard lock(metadata_mutex);
+        named = metadata ? metadata->latest_wal_sequence : 0;
+    }
+    if (state.acknowledged().sequence > named && upload_limit() == UINT64_MAX &&
+        Steady::now() > metadata_written + kMetadataEvery) {
+        write_metadata(false);
+        return true;
+    }
+    return false;
+}
+
+/// The generation has none, or there is something newer than the last and the interval is over.
+bool Replicator::Impl::snapshot_due() {
+    if (upload_limit() != UINT64_MAX)
+        return state.acknowledged().sequence >= upload_limit();
+    const auto snapshots = state.entries(CatalogueEntry::Kind::snapshot);
+    if (snapshots.empty())
+        return is_known();
+    const CatalogueEntry& last = snapshots.back();
+    if (state.acknowledged().sequence <= last.range.last)
+        return false;
+    const auto begun = keys.parse_snapshot(last.key);
+    return clock_now() >= begun.value_or(last.time) + options.snapshot_interval;
+}
+
+void Replicator::Impl::take_snapshot(std::stop_token stop) {
+    std::future<std::optional<Capture::View>> answer;
+    {
+        std::lock_guard lock(handover);
+        if (stop.stop_requested())
+            return;
+        view_wanted.emplace();
+        answer = view_wanted->get_future();
+    }
+    watch.wake();
+    std::optional<Capture::View> view = answer.get();
+    if (!view)
+        return pause(stop, Millis(200));
+    struct Release {
+        Impl& impl;
+        ~Release() {
+            impl.view_in_use = false;
+            impl.monitor.notify();
+            impl.watch.wake();
+        }
+    } release{*this};
+    const ShipPosition& at = view->position;
+    SnapshotHeader header;
+    header.db_id = state.note("db_id").value_or("");
+    header.generation = at.generation;
+    header.writer = state.writer();
+    header.host = options.host;
+    header.sequence = at.sequence;
+    header.chain = at.id;
+    header.time = at.time;
+    header.created_at = clock_now();
+    SnapshotUpload upload{store, keys, state, options.level, options.jobs};
+    const CatalogueEntry made = upload.run(*view->pages, header, at.checksum);
+    monitor.update([&](ShipStatus& s) {
+        s.last_snapshot_time = made.time;
+        s.last_snapshot_sequence = made.range.last;
+    });
+    log.info("snapshot " + made.key + ", " + format_size(made.size));
+    write_metadata(false);
+    Lineage::opened(state, at.generation);
+}
+
+/// What metadata.json should say now.
+ReplicaMetadata Replicator::Impl::next_metadata() {
+    ReplicaMetadata m = metadata.value_or(ReplicaMetadata{});
+    const QueuedSegment last = state.acknowledged();
+    m.format = kReplicaFormat;
+    m.latest_wal_sequence = last.sequence;
+    m.db_identifier = state.note("db_id").value_or("");
+    m.generation = state.note("generation").value_or("");
+    m.writer = state.writer();
+    m.host = options.host;
+    m.last_modified = clock_now();
+    const auto snapshots = state.entries(CatalogueEntry::Kind::snapshot);
+    m.snapshot_count = snapshots.size();
+    for (const CatalogueEntry& e : snapshots)
+        if (e.generation == m.generation) {
+            m.latest_snapshot = e.key;
+            m.latest_snapshot_time = e.time;
+            m.latest_snapshot_sequence = e.range.last;
+        }
+    const auto known = [&](const GenerationInfo& g) { return g.id == m.generation; };
+    if (std::none_of(m.generations.begin(), m.generations.end(), known)) {
+        GenerationInfo g;
+        g.id = m.generation;
+        g.first_sequence = Lineage::claim_sequence(state);
+        g.parent = state.note("parent").value_or("");
+        g.fork_sequence = std::stoull(state.note("fork_sequence").value_or("0"));
+        g.started = m.last_modified;
+        g.host = options.host;
+        m.generations.push_back(std::move(g));
+    }
+    return m;
+}
+
+void Replicator::Impl::write_metadata(bool released) {
+    std::lock_guard lock(metadata_mutex);
+    if (!metadata)
+        metadata = get_replica_metadata(store, keys);
+    ReplicaMetadata m = next_metadata();
+    if (m.latest_snapshot.empty())
+        return; // a generation counts once it has a snapshot
+    m.released = released;
+    put_replica_metadata(store, keys, m);
+    crash_point("metadata.stored");
+    metadata = std::move(m);
+    metadata_written = Steady::now();
+}
+
+} // namespace zl

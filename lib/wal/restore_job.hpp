@@ -1,0 +1,45 @@
+/// One restore under way in its directory: fetch, chain, write, prove. Over again without what
+/// turned out to be damaged or gone, as long as the target can be reached.
+#pragma once
+
+#include "wal/page_writer.hpp"
+#include "wal/restore_plan.hpp"
+#include "wal/segment_spool.hpp"
+
+#include <memory>
+
+namespace zl {
+
+class RestoreJob {
+public:
+    /// @p directory exists and is ours alone.
+    RestoreJob(ReplicaCatalogue& catalogue, const Restorer::Options& options, Log& log,
+               Progress& progress, std::stop_token stop, std::string directory);
+
+    std::string spool_path() const { return directory_ + "/segments"; }
+    std::string db_path() const { return directory_ + "/db"; }
+    /// Carries out @p plan into db_path() (mode by umask), proved by its checksum; not synced.
+    /// Throws PlanAgain.
+    RestoreOutcome run(const RestorePlan& plan);
+
+private:
+    void require_space(std::uint64_t size);
+    SegmentLink follow_chain(const RestorePlan& plan);
+    void write_snapshot_pages(const RestorePlan& plan, PageWriter& writer);
+    std::uint64_t fetch_frames(const RestorePlan& plan, PageWriter& writer, std::size_t first,
+                               std::size_t end, const std::vector<char>& needed);
+
+    ReplicaCatalogue& catalogue_;
+    const Restorer::Options& options_;
+    Log& log_;
+    Progress& progress_;
+    std::stop_token stop_;
+    std::string directory_;
+    std::unique_ptr<SegmentSpool> spool_;
+    std::uint64_t snapshot_bytes_ = 0;
+};
+
+/// Bytes of the snapshot per request.
+inline constexpr std::uint64_t kSnapshotRange = 8 << 20;
+
+} // namespace zl

@@ -1,0 +1,18 @@
+/// What can be restored from a replica, for people.
+#pragma once
+
+#include "wal/restore_catalogue.hpp"
+#include "wal/restorer.hpp"
+
+#include <stop_token>
+#include <vector>
+
+namespace zl {
+
+/// Ascending by sequence. Looks at every listing, each snapshot's index and up to
+/// kMaxHeadersForList segment headers (gaps are noted only there). Throws not_found.
+std::vector<RestorableRange> list_restorable(ReplicaCatalogue& catalogue, int jobs,
+                                             std::stop_token stop);
+inline constexpr std::size_t kMaxHeadersForList = 10000;
+
+} // namespace zl
