@@ -132,6 +132,8 @@ const std::vector<std::string>& known_keys() {
         "changed", "exclude", "jobs", "level", "max-size", "name", "no-same-owner",
         "one-file-system", "part-size", "sparse", "spool-dir", "state-db", "tag", "threads",
         "userxattr",
+        // zl-restore
+        "check",
         // zl-walship
         "auto-restore", "cache-dir", "drain-timeout", "enable-wal", "fine", "max-cache-size",
         "max-wal", "on-replication-failure", "retain", "snapshot-interval", "sync-interval", "wait"};

@@ -91,11 +91,12 @@ int millis_until(Clock::time_point end) {
     return static_cast<int>(std::clamp<long long>(left, 0, 3'600'000));
 }
 
-/// One end of a connection, with a time limit for all that is done over it. @p quit ends the waiting
-/// when it becomes readable.
+/// One end of a connection, with a time limit for all that is done over it. @p quit ends the
+/// waiting when it becomes readable.
 class Line {
 public:
-    Line(int fd, int quit, std::optional<Clock::time_point> end) : fd_(fd), quit_(quit), end_(end) {}
+    Line(int fd, int quit, std::optional<Clock::time_point> end)
+        : fd_(fd), quit_(quit), end_(end) {}
 
     /// Up to the first line feed. nullopt: end of file, time over, quit or too long.
     std::optional<std::string> read() {

@@ -1,7 +1,8 @@
 /// The control socket of a daemon, `control` in its directory: one line of JSON asks, one answers.
 ///
 ///   {"command":"status"}                   -> {"result":{...}}
-///   {"command":"flush","timeout_ms":5000}  -> {"result":{...}} or {"error":...,"kind":...,"hint":...}
+///   {"command":"flush","timeout_ms":5000}  -> {"result":{...}} or
+///   {"error":...,"kind":...,"hint":...}
 ///
 /// Whoever may enter the directory (mode 0700) and open the socket (0600) may ask.
 #pragma once
@@ -28,13 +29,14 @@ inline constexpr std::size_t kMaxControlRequest = 64 << 10;
 /// holds up nobody.
 class ControlServer {
 public:
-    /// Called on many threads at once. Its result becomes `result`, an Error that it throws `error`.
+    /// Called on many threads at once. Its result becomes `result`, an Error that it throws
+    /// `error`.
     /// @p gone: whether the client hung up, for requests that take long.
     using Handler = std::function<Json(const Json& request, const std::function<bool()>& gone)>;
 
     struct Limits {
-        std::size_t clients = 64;  ///< at a time; one more is told to come again
-        Millis request{5000};      ///< for the whole request to arrive, and for the reply to leave
+        std::size_t clients = 64; ///< at a time; one more is told to come again
+        Millis request{5000};     ///< for the whole request to arrive, and for the reply to leave
     };
 
     /// The socket of an earlier server in @p directory is replaced: the caller holds the lock that

@@ -80,15 +80,16 @@ std::string Metrics::render(const Run& run, const std::string& previous) const {
 
     std::vector<Sample> all;
     if (!run.running)
-        all = {{"zl_last_run_timestamp_seconds", "When the last run ended.", {}, seconds(run.ended)},
-               {"zl_last_exit_code",
-                "Exit code of the last run.",
-                {},
-                static_cast<double>(run.exit_code)},
-               {"zl_duration_seconds",
-                "How long the last run took.",
-                {},
-                seconds(run.ended - run.started)}};
+        all = {
+            {"zl_last_run_timestamp_seconds", "When the last run ended.", {}, seconds(run.ended)},
+            {"zl_last_exit_code",
+             "Exit code of the last run.",
+             {},
+             static_cast<double>(run.exit_code)},
+            {"zl_duration_seconds",
+             "How long the last run took.",
+             {},
+             seconds(run.ended - run.started)}};
     all.push_back({"zl_build_info", "Version of the tool.", {{"version", ZL_VERSION}}, 1});
     // Without any success so far the sample is left out: a zero would be a date in 1970.
     if (success.value > 0)

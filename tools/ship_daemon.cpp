@@ -80,8 +80,8 @@ bool looks_ready(const std::string& database, bool any_mode) {
            (any_mode || (header[18] == std::byte{2} && header[19] == std::byte{2}));
 }
 
-/// Segments that an earlier run left in the cache of a database that is gone: without them a restore
-/// would give less than was captured. Throws what the uploader throws.
+/// Segments that an earlier run left in the cache of a database that is gone: without them a
+/// restore would give less than was captured. Throws what the uploader throws.
 void ship_leftovers(ObjectStore& store, const ShipJob& job, Log& log, const std::stop_token& stop) {
     if (!path_exists(job.replicator.cache_dir + "/state.db"))
         return;
@@ -106,7 +106,8 @@ Error absent(const ReplicatorOptions& o) {
 class ShipDaemon {
 public:
     ShipDaemon(ToolContext& context, const ShipJob& job)
-        : context_(context), job_(job), board_(offline_status(job)), notifier_(process_environment) {}
+        : context_(context), job_(job), board_(offline_status(job)),
+          notifier_(process_environment) {}
 
     int run();
 
@@ -323,15 +324,15 @@ bool ShipDaemon::attach(const std::stop_token& stop, bool settling) {
     Millis pause{100};
     for (;;) {
         try {
-            auto replicator = std::make_shared<Replicator>(*store_, job_.keys, job_.replicator,
-                                                           context_.log());
+            auto replicator =
+                std::make_shared<Replicator>(*store_, job_.keys, job_.replicator, context_.log());
             replicator->start();
             board_.attach(replicator);
             return true;
         } catch (const Error& e) {
-            const bool new_one = settling && (e.kind() == ErrorKind::usage ||
-                                              e.kind() == ErrorKind::data ||
-                                              e.kind() == ErrorKind::not_found);
+            const bool new_one =
+                settling && (e.kind() == ErrorKind::usage || e.kind() == ErrorKind::data ||
+                             e.kind() == ErrorKind::not_found);
             if (e.kind() != ErrorKind::transient && !new_one)
                 throw;
             board_.set_state(new_one ? "waiting" : "blocked", e.message());
@@ -420,9 +421,8 @@ Json ShipDaemon::flush(Millis timeout, const std::function<bool()>& gone) {
     const auto replicator = board_.replicator();
     if (!replicator) {
         const ShipStatus s = board_.status();
-        throw Error(ErrorKind::transient,
-                    "nothing can be flushed yet, state is " + s.state +
-                        (s.last_error.empty() ? "" : ": " + s.last_error));
+        throw Error(ErrorKind::transient, "nothing can be flushed yet, state is " + s.state +
+                                              (s.last_error.empty() ? "" : ": " + s.last_error));
     }
     const auto end = Clock::now() + timeout;
     for (Millis turn{15'000};; turn *= 2) {
@@ -478,8 +478,9 @@ int ship(ToolContext& context, const ShipJob& job) {
 int ship_once(ToolContext& context, const ShipJob& job) {
     if (!database_there(job.replicator.database))
         throw Error(ErrorKind::not_found, "there is no database " + job.replicator.database,
-                    "`zl-restore " + job.replicator.name + " -o FILE` brings it back, if there is "
-                    "a backup");
+                    "`zl-restore " + job.replicator.name +
+                        " -o FILE` brings it back, if there is "
+                        "a backup");
     const FileLock lock = lock_cache(job.replicator);
     auto store = context.open_store(kStoreConnections);
     Replicator replicator(*store, job.keys, job.replicator, context.log());

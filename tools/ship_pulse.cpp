@@ -9,8 +9,9 @@ namespace zl {
 
 namespace {
 
-constexpr std::array kStates{"starting",     "waiting", "restoring", "blocked", "streaming", "snapshot",
-                             "backpressure", "gap",     "fenced",    "failed",  "draining",  "stopped"};
+constexpr std::array kStates{"starting",  "waiting",  "restoring",    "blocked",
+                             "streaming", "snapshot", "backpressure", "gap",
+                             "fenced",    "failed",   "draining",     "stopped"};
 constexpr Millis kMetricsEvery{10'000};
 
 double seconds(Millis d) {
@@ -66,6 +67,10 @@ ShipStatus StatusBoard::status() const {
     s.database = base_.database;
     s.name = base_.name;
     s.store = base_.store;
+    if (live && !s.last_snapshot_time) { // none since the start
+        s.last_snapshot_time = base_.last_snapshot_time;
+        s.last_snapshot_sequence = base_.last_snapshot_sequence;
+    }
     if (!failed_state_.empty()) {
         s.state = failed_state_;
         s.last_error = error_;
@@ -95,7 +100,8 @@ void set_metrics(Metrics& m, const ShipStatus& s) {
     number("running", s.running, "1 while zl-walship runs.");
     m.set("zl_walship_lag_seconds", seconds(s.lag),
           "Age of the oldest commit that is not in the store; 0: all are.");
-    number("pending_segments", s.pending_segments, "Segments in the cache that wait for the store.");
+    number("pending_segments", s.pending_segments,
+           "Segments in the cache that wait for the store.");
     number("pending_bytes", s.pending_bytes, "Bytes of those.");
     number("captured_sequence", s.captured_sequence, "Last segment in the cache.");
     number("durable_sequence", s.durable_sequence, "Last segment confirmed by the store.");
@@ -104,8 +110,10 @@ void set_metrics(Metrics& m, const ShipStatus& s) {
     number("failed_uploads_total", s.failed_uploads, "Failed uploads since the start.");
     number("resyncs_total", s.resyncs, "Times that continuity had to be repaired since the start.");
     number("gap", s.gap_from.has_value(), "1 while moments are being lost to save the disk.");
-    time("last_snapshot_timestamp_seconds", s.last_snapshot_time, "When the last snapshot was taken.");
-    time("last_wal_sync_timestamp_seconds", s.last_wal_sync, "When the store last confirmed a segment.");
+    time("last_snapshot_timestamp_seconds", s.last_snapshot_time,
+         "When the last snapshot was taken.");
+    time("last_wal_sync_timestamp_seconds", s.last_wal_sync,
+         "When the store last confirmed a segment.");
     for (const char* state : kStates)
         m.set("zl_walship_state", s.state == state ? 1 : 0, "1 for the state that it is in.",
               {{"state", state}});

@@ -28,13 +28,13 @@ public:
     Signals(const Signals&) = delete;
     Signals& operator=(const Signals&) = delete;
 
-    /// From now on each of @p signals is given to @p on_signal, on this object's thread, and none of
-    /// them stops or ends the process: for a daemon that drains, and for one that stands before
+    /// From now on each of @p signals is given to @p on_signal, on this object's thread, and none
+    /// of them stops or ends the process: for a daemon that drains, and for one that stands before
     /// another program. Those that were ignored when we started stay ignored, but SIGCHLD. Returns
     /// the signal that had asked for a stop before; 0 = none: it counts as not come (caught()).
     int hand_over(const std::vector<int>& signals, std::function<void(int)> on_signal);
-    /// When it returns, on_signal is not running and is not called again; what was handed over has no
-    /// effect any more.
+    /// When it returns, on_signal is not running and is not called again; what was handed over has
+    /// no effect any more.
     void take_back();
 
     std::stop_token token() const { return stop_.get_token(); }

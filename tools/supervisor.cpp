@@ -127,13 +127,14 @@ void Supervisor::reap() {
     }
 }
 
-/// Ctrl-Z: only the command's group got it, and the shell waits for us. Stop too, so that it gets its
-/// terminal back; continued, we hand it on again.
+/// Ctrl-Z: only the command's group got it, and the shell waits for us. Stop too, so that it gets
+/// its terminal back; continued, we hand it on again.
 void Supervisor::stopped(int signal) {
     if (!terminal_ || signal == SIGSTOP || ::tcgetpgrp(terminal_.get()) != ::getpgid(pid_))
         return;
     set_foreground(terminal_.get(), ::getpgrp());
-    // raise(), which stops this very thread first. As process 1 it has no effect: the command goes on.
+    // raise(), which stops this very thread first. As process 1 it has no effect: the command goes
+    // on.
     ::raise(SIGSTOP);
     give_terminal();
     ::kill(-pid_, SIGCONT);

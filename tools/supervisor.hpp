@@ -3,6 +3,8 @@
 
 #include "base/file.hpp"
 
+#include <sys/types.h>
+
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -10,8 +12,6 @@
 #include <stop_token>
 #include <string>
 #include <vector>
-
-#include <sys/types.h>
 
 namespace zl {
 

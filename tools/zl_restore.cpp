@@ -1,1 +1,269 @@
-int main() { return 70; }
+/// zl-restore NAME: a replica in the store -> the database, latest or at a moment.
+#include "base/error.hpp"
+#include "base/json.hpp"
+#include "tool.hpp"
+#include "wal/restorer.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+using namespace zl;
+
+namespace {
+
+struct RestoreArguments {
+    std::vector<std::string> name;
+    std::string output, at, sequence, generation, check = "quick";
+    bool force = false, automatic = false, list = false, dry_run = false;
+    int jobs = 8;
+};
+
+void declare(Options& o, RestoreArguments& a) {
+    o.usage("[OPTION]... -o FILE NAME");
+    o.summary(
+        "Rebuild a SQLite database that zl-walship replicated: the newest state, or that of a\n"
+        "moment. FILE is written whole and proved, or not at all.");
+    o.example("zl-restore -o /srv/app.db app");
+    o.example("zl-restore -o then.db --at 2026-11-22T06:00:00Z app");
+    o.example("zl-restore --list app");
+    o.example("zl-restore --auto -o /srv/app.db app && exec app");
+    o.operands("NAME", a.name, 1, 1);
+    o.text("-o,--output", "FILE", a.output, "write the database to FILE; - is stdout",
+           Scope::command_line);
+    o.text("--at", "TIME", a.at, "the state of this moment (RFC 3339, with zone)",
+           Scope::command_line);
+    o.text("--sequence", "N", a.sequence, "the state after segment N", Scope::command_line);
+    o.text("--generation", "G", a.generation, "within this generation, see --list",
+           Scope::command_line);
+    o.choice("--check", {"quick", "full", "none"}, a.check,
+             "what SQLite is to check: PRAGMA quick_check, integrity_check, nothing");
+    o.flag("--force", a.force, "move an existing FILE aside instead of refusing",
+           Scope::command_line);
+    o.flag("--auto", a.automatic, "restore only if FILE is absent and there is a backup",
+           Scope::command_line);
+    o.flag("--list", a.list, "show what can be restored", Scope::command_line);
+    o.flag("--dry-run", a.dry_run, "show what would be fetched", Scope::command_line);
+    o.number("--jobs", a.jobs, 1, 64, "objects in flight");
+}
+
+[[noreturn]] void usage(const std::string& message, const std::string& hint = {}) {
+    throw Error(ErrorKind::usage, message, hint);
+}
+
+void check_arguments(const RestoreArguments& a, bool json) {
+    const int modes = (a.list ? 1 : 0) + (a.dry_run ? 1 : 0) + (a.automatic ? 1 : 0);
+    if (modes > 1)
+        usage("--list, --dry-run and --auto exclude each other");
+    const bool moment = !a.at.empty() || !a.sequence.empty() || !a.generation.empty();
+    if (!a.at.empty() && !a.sequence.empty())
+        usage("--at and --sequence exclude each other");
+    if ((a.list || a.automatic) && moment)
+        usage(std::string(a.list ? "--list" : "--auto") +
+              " does not go with --at, --sequence and --generation");
+    if (a.automatic && a.force)
+        usage("--auto does not go with --force", "--auto never replaces a database");
+    if (a.output.empty() && !a.list && !a.dry_run)
+        usage("no -o FILE",
+              "zl-restore -o FILE " + shell_quoted(a.name.front()) + "; -o - writes to stdout");
+    if (a.output != "-")
+        return;
+    if (a.automatic || a.force)
+        usage("-o - does not go with --auto and --force");
+    if (json && !a.dry_run && !a.list)
+        usage("-o - does not go with --json: stdout is the database");
+    if (!a.list && !a.dry_run)
+        refuse_terminal_stdout("use -o FILE");
+}
+
+RestoreTarget target_of(const RestoreArguments& a) {
+    RestoreTarget target;
+    if (!a.at.empty())
+        target.at = parse_time(a.at);
+    if (!a.sequence.empty()) {
+        if (a.sequence.size() > 18 ||
+            a.sequence.find_first_not_of("0123456789") != std::string::npos)
+            usage("--sequence " + a.sequence + ": expected a number");
+        target.sequence = std::stoull(a.sequence);
+    }
+    target.generation = a.generation;
+    return target;
+}
+
+/// The command as it was typed, for hints: with another --sequence it gives another moment.
+std::string command_of(ToolContext& ctx, const RestoreArguments& a) {
+    std::string out = "zl-restore";
+    if (ctx.options().given("store"))
+        out += " --store " + shell_quoted(ctx.settings().store);
+    if (!ctx.settings().prefix.empty())
+        out += " --prefix " + shell_quoted(ctx.settings().prefix);
+    out += " -o " + (a.output.empty() ? "FILE" : shell_quoted(a.output));
+    if (a.force)
+        out += " --force";
+    return out + " " + shell_quoted(a.name.front());
+}
+
+Json range_json(const RestorableRange& r) {
+    Json j;
+    j["generation"] = r.generation;
+    j["parent"] = r.parent.empty() ? Json(nullptr) : Json(r.parent);
+    j["fork_sequence"] = r.fork_sequence;
+    j["current"] = r.current;
+    j["from"] = format_rfc3339(r.from);
+    j["to"] = format_rfc3339(r.to);
+    j["first_sequence"] = r.sequences.first;
+    j["last_sequence"] = r.sequences.last;
+    j["snapshots"] = r.snapshots;
+    j["segments"] = r.segments;
+    j["bytes"] = r.bytes;
+    j["granularity"] = r.granularity;
+    j["remarks"] = r.remarks;
+    return j;
+}
+
+void print_table(ToolContext& ctx, const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> width(rows.front().size());
+    for (const auto& row : rows)
+        for (std::size_t i = 0; i < row.size(); ++i)
+            width[i] = std::max(width[i], row[i].size());
+    for (const auto& row : rows) {
+        std::string line;
+        for (std::size_t i = 0; i < row.size(); ++i)
+            line +=
+                row[i] + std::string(i + 1 < row.size() ? width[i] - row[i].size() + 2 : 0, ' ');
+        ctx.print(line);
+    }
+}
+
+void list(ToolContext& ctx, Restorer& restorer) {
+    const auto ranges = restorer.list();
+    if (ctx.settings().json) {
+        for (const RestorableRange& r : ranges)
+            ctx.print(dump_json(range_json(r)));
+        return;
+    }
+    std::vector<std::vector<std::string>> rows{{"GENERATION", "PARENT", "SEQUENCES", "FROM", "TO",
+                                                "SNAPSHOTS", "SEGMENTS", "SIZE", "EVERY", "NOTES"}};
+    for (const RestorableRange& r : ranges) {
+        std::string notes = r.current ? "current" : "";
+        for (const std::string& remark : r.remarks)
+            notes += (notes.empty() ? "" : "; ") + remark;
+        rows.push_back({r.generation,
+                        r.parent.empty() ? "-" : r.parent + "@" + std::to_string(r.fork_sequence),
+                        std::to_string(r.sequences.first) + "-" + std::to_string(r.sequences.last),
+                        format_rfc3339(r.from), format_rfc3339(r.to), std::to_string(r.snapshots),
+                        std::to_string(r.segments), format_size(r.bytes), r.granularity, notes});
+    }
+    print_table(ctx, rows);
+}
+
+void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target) {
+    const RestorePlan plan = restorer.plan(target);
+    for (const std::string& note : plan.notes)
+        ctx.log().warn(note);
+    if (!ctx.settings().json) {
+        ctx.print("state     " + format_rfc3339(plan.time) + ", sequence " +
+                  std::to_string(plan.sequence) + ", generation " + plan.generation);
+        ctx.print("snapshot  " + plan.snapshot_key + ", " + format_size(plan.snapshot_size));
+        ctx.print("segments  " + std::to_string(plan.segments.size()) + ", " +
+                  format_size(plan.bytes - plan.snapshot_size));
+        ctx.print("fetch     at most " + format_size(plan.bytes) + " in " +
+                  std::to_string(plan.requests) + " requests");
+        return;
+    }
+    Json j;
+    j["generation"] = plan.generation;
+    j["sequence"] = plan.sequence;
+    j["time"] = format_rfc3339(plan.time);
+    j["snapshot"] = plan.snapshot_key;
+    j["segments"] = plan.segments.size();
+    j["bytes"] = plan.bytes;
+    j["requests"] = plan.requests;
+    j["notes"] = plan.notes;
+    ctx.print(dump_json(j));
+}
+
+void report(ToolContext& ctx, const RestoreArguments& a, const Restorer& restorer,
+            const std::string& result) {
+    const RestoreOutcome& done = restorer.done();
+    ctx.metrics().set("zl_fetched_bytes", static_cast<double>(done.bytes_fetched),
+                      "Bytes that were fetched from the store");
+    if (done.sequence)
+        ctx.log().info("restored " + format_rfc3339(done.time) + ", sequence " +
+                       std::to_string(done.sequence) + ", generation " + done.generation);
+    if (!ctx.settings().json)
+        return;
+    Json j;
+    j["result"] = result;
+    j["file"] = a.output;
+    if (done.sequence) {
+        j["generation"] = done.generation;
+        j["sequence"] = done.sequence;
+        j["time"] = format_rfc3339(done.time);
+        j["page_size"] = done.page_size;
+        j["page_count"] = done.page_count;
+        j["pages_written"] = done.pages_written;
+        j["segments"] = done.segments;
+        j["bytes_fetched"] = done.bytes_fetched;
+        j["moved_aside"] = done.moved_aside;
+    }
+    ctx.print(dump_json(j));
+}
+
+/// What is made before it goes to stdout may be large: not /tmp, which may be memory.
+std::string temp_dir() {
+    auto dir = process_environment("TMPDIR");
+    return dir && !dir->empty() ? *dir : "/var/tmp";
+}
+
+int restore(ToolContext& ctx, const RestoreArguments& a) {
+    check_arguments(a, ctx.settings().json);
+    const RestoreTarget target = target_of(a);
+    const ReplicaKeys keys = ctx.settings().prefix.empty() ? ReplicaKeys::of_name(a.name.front())
+                                                           : ReplicaKeys(ctx.settings().prefix);
+    ctx.metrics().set_name(a.name.front());
+    Restorer::Options options;
+    options.jobs = a.jobs;
+    options.force = a.force;
+    options.check = a.check == "full"   ? Restorer::Options::Check::full
+                    : a.check == "none" ? Restorer::Options::Check::none
+                                        : Restorer::Options::Check::quick;
+    options.command = command_of(ctx, a);
+    auto store = ctx.open_store(a.jobs + 2);
+    Restorer restorer(*store, keys, options, ctx.log(), ctx.progress(), ctx.stop());
+
+    std::string result = "restored";
+    if (a.list) {
+        list(ctx, restorer);
+        return kExitOk;
+    }
+    if (a.dry_run) {
+        dry_run(ctx, restorer, target);
+        return kExitOk;
+    }
+    if (a.automatic) {
+        const AutoRestore done = auto_restore(restorer, a.output, ctx.log());
+        result = done == AutoRestore::kept      ? "kept"
+                 : done == AutoRestore::nothing ? "no backup"
+                                                : "restored";
+    } else if (a.output == "-") {
+        FdSink out(STDOUT_FILENO, "stdout", ctx.stop());
+        restorer.restore_stream(target, temp_dir(), out);
+    } else {
+        restorer.restore_file(target, a.output);
+    }
+    report(ctx, a, restorer, result);
+    return kExitOk;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    RestoreArguments arguments;
+    ToolSpec spec;
+    spec.name = "zl-restore";
+    spec.uses_store = true;
+    spec.has_result = true;
+    spec.declare = [&](Options& o) { declare(o, arguments); };
+    return run_tool(argc, argv, spec, [&](ToolContext& ctx) { return restore(ctx, arguments); });
+}

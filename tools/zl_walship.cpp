@@ -45,10 +45,12 @@ void declare_shipping(Options& o, ShipArguments& a) {
     o.duration("--snapshot-interval", a.defaults.snapshot_interval, "time between snapshots");
     o.size("--max-cache-size", a.defaults.max_cache_size,
            "beyond that, what waits stays in the WAL");
-    o.checked("--max-wal", "SIZE|none", a.max_wal, [](const auto& t) { parse_max_wal(t); },
-              "beyond that, give up moments to spare the disk");
-    o.checked("--retain", "TIME|off", a.retain, [](const auto& t) { parse_retain(t); },
-              "delete from the store what no moment younger than this needs");
+    o.checked(
+        "--max-wal", "SIZE|none", a.max_wal, [](const auto& t) { parse_max_wal(t); },
+        "beyond that, give up moments to spare the disk");
+    o.checked(
+        "--retain", "TIME|off", a.retain, [](const auto& t) { parse_retain(t); },
+        "delete from the store what no moment younger than this needs");
     o.duration("--fine", a.defaults.fine, "merge segments that are older");
     o.duration("--drain-timeout", a.defaults.drain_timeout, "time to send the rest at the end");
     o.flag("--auto-restore", a.auto_restore, "if DB is absent, restore it first (default)");
@@ -63,8 +65,9 @@ void declare_shipping(Options& o, ShipArguments& a) {
 
 void declare(Options& o, ShipArguments& a) {
     o.usage("[OPTION]... DB [-- CMD [ARG]...]");
-    o.summary("Ship the SQLite database DB to the store while others use it, and run CMD if given.\n"
-              "SIGTERM sends the rest and ends it.");
+    o.summary(
+        "Ship the SQLite database DB to the store while others use it, and run CMD if given.\n"
+        "SIGTERM sends the rest and ends it.");
     o.example("zl-walship /var/lib/app/app.db");
     o.example("zl-walship /data/app.db -- app --port 8080");
     o.example("zl-walship --status --max-lag 1m /var/lib/app/app.db");
@@ -92,14 +95,14 @@ void check(const Options& o, const ShipArguments& a) {
         refuse("--once does not wait for a database: --once and --wait exclude each other");
     if (o.given("max-lag") && !a.status)
         refuse("--max-lag needs --status");
-    if (a.defaults.sync_interval < Millis(10) || a.defaults.snapshot_interval < Millis(1000))
-        refuse("--sync-interval is at least 10ms, --snapshot-interval at least 1s");
+    if (a.defaults.snapshot_interval < Millis(1000)) // --sync-interval 0s: as soon as possible
+        refuse("--snapshot-interval is at least 1s");
     if (a.defaults.max_cache_size < 1 << 20)
         refuse("--max-cache-size is at least 1MiB");
 }
 
-/// The file itself, whatever link leads there: SQLite puts the WAL beside it, and two shippers shall
-/// find each other. Throws not_found when the directory is missing.
+/// The file itself, whatever link leads there: SQLite puts the WAL beside it, and two shippers
+/// shall find each other. Throws not_found when the directory is missing.
 std::string real_path(const std::string& database) {
     namespace fs = std::filesystem;
     if (database.empty())
@@ -176,8 +179,7 @@ int status(ToolContext& ctx, const ShipJob& job, Millis max_lag) {
     const ReplicatorOptions& o = job.replicator;
     must_exist(o);
     const Millis limit = ctx.settings().timeout > Millis(0) ? Millis(0) : Millis(10'000);
-    const auto reply =
-        ask_control(o.cache_dir, Json{{"command", "status"}}, limit, ctx.stop());
+    const auto reply = ask_control(o.cache_dir, Json{{"command", "status"}}, limit, ctx.stop());
     const ShipStatus s = reply ? status_from_json(*reply) : offline_status(job);
     ctx.print(ctx.settings().json ? dump_json(to_json(s)) : describe(s));
     const bool well = s.running && s.state != "fenced" && s.state != "failed" && s.state != "gap";
@@ -209,4 +211,3 @@ int main(int argc, char** argv) {
     spec.declare = [&](Options& o) { declare(o, arguments); };
     return run_tool(argc, argv, spec, [&](ToolContext& ctx) { return run(ctx, arguments); });
 }
-

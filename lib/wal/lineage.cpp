@@ -68,6 +68,7 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
     }
     if (capture_.equals(last)) {
         state_.drop_queue();
+        state_.clear_note("catalogue"); // others wrote: the keeper looks at what is there
         if (capture_.adopt(last)) {
             identify(last.db_id, last.generation);
             const bool named = head.metadata && head.metadata->generation == last.generation &&
@@ -99,6 +100,7 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
     fork.fork_sequence = own && known.generation == last.generation ? known.sequence : 0;
     state_.drop_queue();
     state_.adopt(parent);
+    state_.clear_note("catalogue");
     state_.set_note(kDbId, last.db_id);
     new_generation(fork, own ? "the replica is ahead of this volume"
                              : released ? "the former writer released the name"

@@ -255,13 +255,16 @@ void LiveDb::unlock_writers() noexcept {
 }
 
 std::optional<LiveDb::Checkpointed> LiveDb::checkpoint() {
+    // A connection that never read does not know yet that there is a WAL: its checkpoint does
+    // nothing, reports -1 frames, and success.
+    nudge();
     Checkpointed done;
     const int code = ::sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main",
                                                  SQLITE_CHECKPOINT_PASSIVE, &done.wal_frames,
                                                  &done.backfilled);
-    if (code == SQLITE_OK)
+    if (code == SQLITE_OK && done.wal_frames >= 0)
         return done;
-    if ((code & 0xff) == SQLITE_BUSY)
+    if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY)
         return std::nullopt;
     throw sqlite_error(path_, "checkpoint", code, checkpointer_.get());
 }

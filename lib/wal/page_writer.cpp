@@ -6,7 +6,18 @@
 
 #include <unistd.h>
 
+#include <cstring>
+
 namespace zl {
+
+namespace {
+
+bool all_zero(Bytes data) {
+    return data[0] == std::byte{0} &&
+           std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0;
+}
+
+} // namespace
 
 PageSet::PageSet(std::uint32_t page_count) : blocks_(page_count / kBlockPages + 1) {}
 
@@ -43,11 +54,24 @@ bool PageWriter::wanted(std::uint32_t page) const {
 }
 
 void PageWriter::write(std::uint32_t first, Bytes data) {
-    pwrite_full(fd_, data, (std::uint64_t{first} - 1) * page_size_, name_);
     DbChecksum sum = 0;
     std::uint32_t page = first;
-    for (std::size_t at = 0; at < data.size(); at += page_size_, ++page)
-        sum += page_hash(page, data.subspan(at, page_size_));
+    std::size_t run = 0; // where what has to be written begins
+    auto flush = [&](std::size_t end) {
+        if (end > run)
+            pwrite_full(fd_, data.subspan(run, end - run),
+                        (std::uint64_t{first} - 1) * page_size_ + run, name_);
+        run = end;
+    };
+    for (std::size_t at = 0; at < data.size(); at += page_size_, ++page) {
+        const Bytes one = data.subspan(at, page_size_);
+        sum += page_hash(page, one);
+        if (all_zero(one)) { // as the file is there already: leave the hole
+            flush(at);
+            run = at + page_size_;
+        }
+    }
+    flush(data.size());
     sum_ += sum;
     written_ += data.size() / page_size_;
 }

@@ -51,6 +51,7 @@ public:
     /// segment counts as zeros, which is what it reads as. Equal to the source's sum or the restore
     /// is wrong. Throws data when a page of the snapshot did not come.
     DbChecksum finish(std::uint32_t snapshot_pages);
+    /// Pages taken, each once. Those of zeros are left as holes.
     std::uint64_t pages_written() const { return written_; }
     std::uint64_t bytes_written() const { return written_ * page_size_; }
 

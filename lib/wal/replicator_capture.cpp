@@ -20,6 +20,20 @@ constexpr std::uint64_t kEagerBytes = 1 << 20;
 constexpr std::uint64_t kCheckpointBytes = 4 << 20; ///< as SQLite's own default of 1000 pages
 constexpr Millis kMaxCheckpointBackoff{10000};
 
+const char* to_text(Capture::Checkpoint outcome) {
+    switch (outcome) {
+    case Capture::Checkpoint::complete:
+        return "complete";
+    case Capture::Checkpoint::partial:
+        return "partial, a reader holds it back";
+    case Capture::Checkpoint::busy:
+        return "busy";
+    case Capture::Checkpoint::lost:
+        return "continuity lost";
+    }
+    return "?";
+}
+
 } // namespace
 
 void Replicator::Impl::attach() {
@@ -210,7 +224,9 @@ void Replicator::Impl::maybe_checkpoint() {
     if (bytes < kCheckpointBytes || view_in_use || Steady::now() < next_checkpoint)
         return;
     std::string reason;
-    switch (capture->checkpoint(reason)) {
+    const auto outcome = capture->checkpoint(reason);
+    log.debug("checkpoint: " + std::string(to_text(outcome)));
+    switch (outcome) {
     case Capture::Checkpoint::lost:
         return lost(reason);
     case Capture::Checkpoint::complete:

@@ -147,15 +147,21 @@ private:
     /// What is missing between this range and what comes after it in the same generation.
     void note_hole(const RestoreChain& chain, std::size_t end, std::size_t next,
                    RestorableRange& r) {
-        std::uint64_t later = 0;
+        std::uint64_t snapshot = 0, later = 0;
         if (next < snapshots_.size() && snapshots_[next].header.generation == r.generation)
-            later = snapshots_[next].header.sequence;
+            snapshot = later = snapshots_[next].header.sequence;
         if (end + 1 == chain.states().size())
             if (auto o = chain.beyond(); o && (!later || o->range.first < later) &&
                                          catalogue_.header(*o).generation == r.generation)
                 later = o->range.first;
-        if (later > r.sequences.last + 1)
-            r.remarks.push_back("hole: " + from_to(r.sequences.last + 1, later - 1) + " missing");
+        if (later <= r.sequences.last + 1)
+            return;
+        std::string remark = "hole: " + from_to(r.sequences.last + 1, later - 1) + " missing";
+        if (later < snapshot)
+            remark += ", nothing up to " + std::to_string(snapshot - 1) + " can be restored";
+        else if (!snapshot)
+            remark += ", nothing behind it can be restored";
+        r.remarks.push_back(std::move(remark));
     }
 
     void mark_current() {

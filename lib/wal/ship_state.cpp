@@ -42,20 +42,25 @@ auto ShipState::locked(F f) {
 ShipState::ShipState(std::string directory, Access access)
     : directory_(std::move(directory)), db_(open_database(directory_, access)) {
     locked([&] {
-        check_consistent();
-        if (access == Access::ship)
+        read_writer();
+        if (access == Access::ship) { // else it may change between two looks
+            check_consistent();
             settle_files();
+        }
         Stmt s(db_, "SELECT count(*), coalesce(sum(size), 0) FROM queue");
         s.step();
         queued_ = {s.column_uint(0), s.column_uint(1), std::nullopt};
     });
 }
 
-void ShipState::check_consistent() {
+void ShipState::read_writer() {
     Stmt self(db_, "SELECT writer FROM self");
     if (!self.step() || self.column_text(0).size() != 16)
         throw Error(ErrorKind::data, "state database: no writer id");
     writer_ = self.column_text(0);
+}
+
+void ShipState::check_consistent() {
     auto last = newest_locked();
     auto at = select_position(db_);
     if (at && at->sequence != last.sequence)

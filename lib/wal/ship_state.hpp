@@ -173,6 +173,7 @@ public:
 
 private:
     template <typename F> auto locked(F f);
+    void read_writer();
     void check_consistent();
     void settle_files();
     void drop_rows_from(std::uint64_t sequence);

@@ -128,8 +128,7 @@ ShipStatus status_from_json(const Json& j) {
     s.captured_sequence = number("captured_sequence");
     s.durable_sequence = number("durable_sequence");
     s.durable_time = read_time(j, "durable_time");
-    s.lag = Millis(static_cast<std::int64_t>(
-        std::min<std::uint64_t>(number("lag_ms"), INT64_MAX)));
+    s.lag = Millis(static_cast<std::int64_t>(std::min<std::uint64_t>(number("lag_ms"), INT64_MAX)));
     s.pending_segments = number("pending_segments");
     s.pending_bytes = number("pending_bytes");
     s.wal_frames = number("wal_frames");
@@ -160,17 +159,17 @@ std::string describe(const ShipStatus& s) {
                              (s.durable_time ? ", all up to " + ago(s.durable_time, now) : ""));
     lines.add("pending", pending_text(s));
     lines.add("lag", s.lag == Millis(0) ? "none" : format_duration(s.lag));
-    lines.add("last WAL sync", ago(s.last_wal_sync, now));
-    lines.add("last snapshot",
-              ago(s.last_snapshot_time, now) +
-                  (s.last_snapshot_time
-                       ? ", sequence " + std::to_string(s.last_snapshot_sequence)
-                       : ""));
+    if (s.running || s.last_wal_sync) // it is not kept on disk
+        lines.add("last WAL sync", ago(s.last_wal_sync, now));
+    lines.add(
+        "last snapshot",
+        ago(s.last_snapshot_time, now) +
+            (s.last_snapshot_time ? ", sequence " + std::to_string(s.last_snapshot_sequence) : ""));
     if (s.running || s.wal_frames > 0)
         lines.add("WAL", count(s.wal_frames, "frame") + ", " + format_size(s.wal_bytes));
     if (s.page_count > 0)
-        lines.add("size", count(s.page_count, "page") + ", " +
-                              format_size(s.page_count * s.page_size));
+        lines.add("size",
+                  count(s.page_count, "page") + ", " + format_size(s.page_count * s.page_size));
     if (!s.generation.empty())
         lines.add("generation", s.generation);
     if (s.running)

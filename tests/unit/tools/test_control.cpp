@@ -14,6 +14,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <thread>
 
 using namespace zl;
@@ -133,8 +134,8 @@ TEST_SUITE("tools/control") {
     TEST_CASE("junk is answered with an error or not at all, and harms nobody") {
         TempDir dir;
         ControlServer server(dir.path(), kEcho);
-        for (const char* junk : {"\n", "{\n", "[1]\n", "\"x\"\n", "\xff\xfe\n", "GET / HTTP/1.1\r\n",
-                                 "{\"a\":1}}\n"})
+        for (const char* junk :
+             {"\n", "{\n", "[1]\n", "\"x\"\n", "\xff\xfe\n", "GET / HTTP/1.1\r\n", "{\"a\":1}}\n"})
             CHECK(exchange_raw(dir.path(), junk).starts_with("{\"error\":"));
         CHECK(exchange_raw(dir.path(), std::string(200'000, 'x')).empty());
         CHECK(exchange_raw(dir.path(), std::string(60'000, '[') + "\n").starts_with("{\"error\":"));
@@ -309,8 +310,8 @@ TEST_SUITE("tools/notify") {
     }
 
     TEST_CASE("no manager, or an address that is none: silence") {
-        for (const char* address : {"", "x", "/", "relative/path", "vsock:2:1234",
-                                    "/nonexistent/notify"}) {
+        for (const char* address :
+             {"", "x", "/", "relative/path", "vsock:2:1234", "/nonexistent/notify"}) {
             Notifier notifier(environment({{"NOTIFY_SOCKET", address}}));
             notifier.send("READY=1");
         }

@@ -1,4 +1,5 @@
-/// Replicas for tests: SQL on a real database, what changed as segments, all states kept to compare.
+/// Replicas for tests: SQL on a real database, what changed as segments, all states kept to
+/// compare.
 #pragma once
 
 #include "base/error.hpp"
@@ -209,9 +210,7 @@ public:
             store->remove(keys.segment(first));
     }
 
-    std::unique_ptr<Restorer> restorer(Restorer::Options o = {}) {
-        return restorer(*store, o);
-    }
+    std::unique_ptr<Restorer> restorer(Restorer::Options o = {}) { return restorer(*store, o); }
     std::unique_ptr<Restorer> restorer(ObjectStore& s, Restorer::Options o = {}) {
         return std::make_unique<Restorer>(s, keys, o, log, progress, std::stop_token());
     }

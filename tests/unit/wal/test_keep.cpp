@@ -1,1 +1,902 @@
+#include "base/error.hpp"
+#include "base/file.hpp"
+#include "store/open_store.hpp"
+#include "stream/zstd_stream.hpp"
+#include "wal/keeper.hpp"
+#include "wal/merger.hpp"
+#include "wal/page_hash.hpp"
+#include "wal/replica_head.hpp"
+#include "wal/replica_scan.hpp"
+#include "wal/retention.hpp"
+#include "wal/snapshot.hpp"
+
 #include <doctest/doctest.h>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <random>
+
+using namespace zl;
+using std::chrono::hours;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr std::uint32_t kPage = 512;
+constexpr Millis kDay = hours(24);
+
+class TempDir {
+public:
+    TempDir() {
+        std::string name = (std::filesystem::temp_directory_path() / "zl-keep-XXXXXX").string();
+        path_ = ::mkdtemp(name.data());
+    }
+    TempDir(const TempDir&) = delete;
+    TempDir& operator=(const TempDir&) = delete;
+    ~TempDir() { std::filesystem::remove_all(path_); }
+    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+private:
+    std::string path_;
+};
+
+class Warnings final : public Log {
+public:
+    void write(LogLevel level, std::string_view message) override {
+        if (level <= LogLevel::warning)
+            all.emplace_back(message);
+    }
+    std::vector<std::string> all;
+};
+
+/// A store that counts, watches and fails on command.
+class Watched final : public ObjectStore {
+public:
+    explicit Watched(ObjectStore& inner) : inner_(inner) {}
+    std::function<void(const std::string& what, const std::string& key)> before;
+    std::uint64_t requests = 0;
+    bool conditional = true;
+
+    std::string identity() const override { return inner_.identity(); }
+    std::string describe(const std::string& key) const override { return inner_.describe(key); }
+    std::optional<ObjectInfo> head(const std::string& key) override {
+        note("head", key);
+        return inner_.head(key);
+    }
+    std::optional<ObjectInfo> get(const std::string& key, Sink& sink,
+                                  const GetOptions& options) override {
+        note("get", key);
+        return inner_.get(key, sink, options);
+    }
+    std::string put(const std::string& key, const Body& body, const PutOptions& options) override {
+        note("put", key);
+        return inner_.put(key, body, options);
+    }
+    void remove(const std::string& key) override {
+        note("remove", key);
+        inner_.remove(key);
+    }
+    void list(const std::string& prefix, const ListOptions& options,
+              const std::function<bool(const ObjectInfo&)>& visit) override {
+        note("list", prefix);
+        inner_.list(prefix, options, visit);
+    }
+    std::string create_upload(const std::string& key, const PutOptions& o) override {
+        return inner_.create_upload(key, o);
+    }
+    std::string upload_part(const std::string& key, const std::string& id, int number,
+                            const Body& body,
+                            const std::function<void(std::int64_t)>& on_bytes) override {
+        return inner_.upload_part(key, id, number, body, on_bytes);
+    }
+    std::string upload_part_copy(const std::string& key, const std::string& id, int number,
+                                 const std::string& source, const std::string& etag,
+                                 ByteRange range) override {
+        return inner_.upload_part_copy(key, id, number, source, etag, range);
+    }
+    std::vector<PartInfo> list_parts(const std::string& key, const std::string& id) override {
+        return inner_.list_parts(key, id);
+    }
+    void complete_upload(const std::string& key, const std::string& id,
+                         const std::vector<PartInfo>& parts) override {
+        inner_.complete_upload(key, id, parts);
+    }
+    void abort_upload(const std::string& key, const std::string& id) override {
+        inner_.abort_upload(key, id);
+    }
+    std::vector<UploadInfo> list_uploads(const std::string& prefix) override {
+        return inner_.list_uploads(prefix);
+    }
+    Millis clock_offset() const override { return inner_.clock_offset(); }
+    bool conditional_allowed() const override { return conditional; }
+
+private:
+    void note(const std::string& what, const std::string& key) {
+        ++requests;
+        if (before)
+            before(what, key);
+    }
+    ObjectStore& inner_;
+};
+
+using Pages = std::map<std::uint32_t, std::vector<std::byte>>;
+
+DbChecksum checksum_of(const Pages& pages) {
+    DbChecksum sum = 0;
+    for (const auto& [page, data] : pages)
+        sum += page_hash(page, data);
+    return sum;
+}
+
+class PagesOf final : public PageSource {
+public:
+    explicit PagesOf(const Pages& pages) : pages_(pages) {}
+    std::uint32_t page_size() const override { return kPage; }
+    std::uint32_t page_count() const override { return pages_.rbegin()->first; }
+    void read(std::uint32_t first, std::span<std::byte> out) override {
+        for (std::size_t i = 0; i < out.size() / kPage; ++i) {
+            const auto& data = pages_.at(static_cast<std::uint32_t>(first + i));
+            std::copy(data.begin(), data.end(),
+                      out.begin() + static_cast<std::ptrdiff_t>(i * kPage));
+        }
+    }
+
+private:
+    const Pages& pages_;
+};
+
+/// A database with a history, shipped into a directory store as a shipper would.
+struct Replica {
+    Replica()
+        : inner(open_local_store(StoreUrl::parse(dir / "store"), {}, log)), store(*inner),
+          keys("db/app/"), state(std::make_unique<ShipState>(dir / "cache")) {
+        for (std::uint32_t page = 1; page <= 12; ++page)
+            change(page);
+    }
+
+    void change(std::uint32_t page) {
+        auto& data = pages[page];
+        data.assign(kPage, std::byte{0});
+        for (std::size_t i = 0; i < 32; ++i)
+            data[i] = static_cast<std::byte>(random());
+        changed[page] = data;
+    }
+
+    struct Moment {
+        TimePoint time;
+        std::string generation;
+        DbChecksum checksum = 0;
+        bool alone = false;
+    };
+
+    void ship(SegmentHeader h) {
+        h.db_id = "00000000000000db";
+        h.generation = generation;
+        h.writer = state->writer();
+        h.host = "host";
+        h.sequence = h.first_sequence = ++sequence;
+        h.time = h.first_time = now;
+        h.prev = last_id;
+        h.checksum_before = moments.empty() ? 0 : moments.rbegin()->second.checksum;
+        h.checksum_after = checksum_of(pages);
+        h.page_count = pages.rbegin()->first;
+        std::string path = dir / "made";
+        UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);
+        SegmentWriter writer(fd.get(), path, kPage, sequence);
+        if (h.kind != SegmentKind::claim)
+            for (const auto& [page, data] : changed)
+                if (page <= h.page_count)
+                    writer.page(page, data);
+        std::uint64_t size = writer.finish(h);
+        changed.clear();
+        inner->put(keys.segment(sequence), FileBody(fd.get(), 0, size, path));
+        last_id = h.id();
+        state->add_entry({CatalogueEntry::Kind::segment,
+                          keys.segment(sequence),
+                          generation,
+                          {sequence, sequence},
+                          now,
+                          size,
+                          0});
+        QueuedSegment head;
+        head.sequence = sequence;
+        head.id = last_id;
+        head.generation = generation;
+        head.time = now;
+        state->adopt(head);
+        moments[sequence] = {now, generation, h.checksum_after,
+                             h.kind == SegmentKind::claim || !h.resync.empty() || h.gap_from};
+    }
+
+    void commit(Millis pause, SegmentHeader mark = {}) {
+        now += pause;
+        std::uint32_t count = pages.rbegin()->first;
+        change(1);
+        change(1 + static_cast<std::uint32_t>(random() % count));
+        if (random() % 11 == 0 && count > 6) {
+            pages.erase(count);
+            changed.erase(count);
+        } else if (random() % 9 == 0) {
+            change(count + 1);
+        }
+        ship(mark);
+    }
+
+    void snapshot() {
+        SnapshotHeader h;
+        h.db_id = "00000000000000db";
+        h.generation = generation;
+        h.writer = state->writer();
+        h.sequence = sequence;
+        h.chain = last_id;
+        h.time = moments.at(sequence).time;
+        h.created_at = now;
+        MemorySink out;
+        PagesOf source(pages);
+        write_snapshot(source, h, out, 1, 1);
+        std::string key = keys.snapshot(now);
+        put_text(*inner, key, out.text);
+        state->add_entry({CatalogueEntry::Kind::snapshot,
+                          key,
+                          generation,
+                          {sequence, sequence},
+                          h.time,
+                          out.text.size(),
+                          0});
+    }
+
+    /// A new generation, which begins with another state of the database.
+    void fork(const std::string& id) {
+        SegmentHeader claim;
+        claim.kind = SegmentKind::claim;
+        claim.parent = generation;
+        claim.fork_sequence = sequence > 3 ? sequence - 2 : 0;
+        if (generation.empty())
+            claim.fork_sequence = 0;
+        generation = id;
+        now += Millis(1);
+        change(2);
+        ship(claim);
+        snapshot();
+    }
+
+    ReplicaKeeper keeper(std::optional<Millis> retain = hours(24 * 7)) {
+        ReplicaKeeper::Options options;
+        options.retain = retain;
+        options.clock = [this] { return now; };
+        return {store, keys, *state, options, log};
+    }
+
+    TempDir dir;
+    Warnings log;
+    std::unique_ptr<ObjectStore> inner;
+    Watched store;
+    ReplicaKeys keys;
+    std::unique_ptr<ShipState> state;
+    std::mt19937_64 random{42};
+    TimePoint now = parse_time("2026-01-01T00:30:00Z");
+    Pages pages, changed;
+    std::string generation;
+    std::uint64_t sequence = 0;
+    Digest last_id;
+    std::map<std::uint64_t, Moment> moments;
+};
+
+void run_all(ReplicaKeeper& keeper) {
+    for (int n = 0; keeper.step({}); ++n)
+        REQUIRE(n < 10000);
+}
+
+/// What the store really holds.
+struct Stored {
+    struct Object {
+        SequenceRange range;
+        std::string key;
+    };
+    std::vector<Object> objects; ///< by first, then last
+    std::map<std::uint64_t, std::string> snapshots;
+    std::size_t singles = 0, merged = 0;
+};
+
+Stored look_at(Replica& r) {
+    Stored s;
+    r.inner->list(r.keys.prefix(), {}, [&](const ObjectInfo& o) {
+        if (auto n = r.keys.parse_segment(o.key)) {
+            s.objects.push_back({{*n, *n}, o.key});
+            ++s.singles;
+        } else if (auto range = r.keys.parse_merged(o.key)) {
+            s.objects.push_back({*range, o.key});
+            ++s.merged;
+        } else if (r.keys.parse_snapshot(o.key)) {
+            s.snapshots[get_snapshot_index(*r.inner, o.key)->header.sequence] = o.key;
+        }
+        return true;
+    });
+    std::sort(s.objects.begin(), s.objects.end(), [](const auto& a, const auto& b) {
+        return std::pair(a.range.first, a.range.last) < std::pair(b.range.first, b.range.last);
+    });
+    return s;
+}
+
+/// Sequences that can be restored: within a generation, from a snapshot, each object where the one
+/// before it ends.
+std::set<std::uint64_t> reachable(Replica& r, const Stored& s) {
+    std::set<std::uint64_t> out;
+    for (const auto& [n, key] : s.snapshots)
+        out.insert(n);
+    for (const auto& o : s.objects)
+        if (out.contains(o.range.first - 1) &&
+            r.moments.at(o.range.first - 1).generation == r.moments.at(o.range.last).generation)
+            out.insert(o.range.last);
+    return out;
+}
+
+Pages snapshot_pages(Replica& r, const std::string& key) {
+    MemorySink packed;
+    r.inner->get(key, packed);
+    SnapshotIndex index = *get_snapshot_index(*r.inner, key);
+    Pages pages;
+    std::vector<std::byte> data;
+    std::size_t at = 0;
+    std::uint32_t page = 0;
+    for (const SeekEntry& f : index.frames) {
+        FrameDecompressor().decompress(as_bytes(packed.text).subspan(at, f.compressed_size),
+                                       f.content_size, data);
+        for (std::size_t i = 0; i < data.size(); i += kPage)
+            pages[++page].assign(data.begin() + static_cast<std::ptrdiff_t>(i),
+                                 data.begin() + static_cast<std::ptrdiff_t>(i + kPage));
+        at += f.compressed_size;
+    }
+    return pages;
+}
+
+SegmentHeader apply(Replica& r, const std::string& key, Pages& pages) {
+    std::string path = r.dir / "apply";
+    UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);
+    FdSink sink(fd.get(), path);
+    REQUIRE(r.inner->get(key, sink));
+    SegmentHeader h = verify_segment_file(fd.get(), key);
+    std::string bytes = *read_file(path);
+    MemorySource body(as_bytes(bytes).subspan(kSegmentHeaderSize));
+    read_segment(h, body, key, [&](std::uint32_t page, Bytes data) {
+        pages[page].assign(data.begin(), data.end());
+    });
+    pages.erase(pages.upper_bound(h.page_count), pages.end());
+    return h;
+}
+
+/// Restores every state that can be, along all objects, and compares it with what it was.
+void check_content(Replica& r) {
+    Stored s = look_at(r);
+    std::map<std::uint64_t, Pages> states;
+    for (const auto& [n, key] : s.snapshots) {
+        states[n] = snapshot_pages(r, key);
+        CHECK(checksum_of(states[n]) == r.moments.at(n).checksum);
+    }
+    for (const auto& o : s.objects) {
+        auto from = states.find(o.range.first - 1);
+        if (from == states.end() ||
+            r.moments.at(o.range.first - 1).generation != r.moments.at(o.range.last).generation)
+            continue;
+        Pages pages = from->second;
+        SegmentHeader h = apply(r, o.key, pages);
+        CAPTURE(o.key);
+        CHECK(h.checksum_before == r.moments.at(o.range.first - 1).checksum);
+        CHECK(h.checksum_after == r.moments.at(o.range.last).checksum);
+        CHECK(h.generation == r.moments.at(o.range.last).generation);
+        CHECK(h.time == r.moments.at(o.range.last).time);
+        CHECK(checksum_of(pages) == r.moments.at(o.range.last).checksum);
+        if (h.kind == SegmentKind::merged)
+            for (std::uint64_t n = o.range.first; n <= o.range.last; ++n)
+                CHECK_FALSE(r.moments.at(n).alone);
+        states.emplace(o.range.last, std::move(pages));
+    }
+}
+
+/// What is promised, found without the code that keeps it.
+void check_promises(Replica& r, Millis retain) {
+    Stored s = look_at(r);
+    std::set<std::uint64_t> good = reachable(r, s);
+    // Each generation's first snapshot comes with its claim, so everything could be restored once.
+    std::map<std::string, std::uint64_t> newest_snapshot, tip;
+    for (const auto& [n, key] : s.snapshots)
+        newest_snapshot[r.moments.at(n).generation] = n;
+    for (const auto& [n, m] : r.moments)
+        tip[m.generation] = n;
+    std::string missing;
+    auto need = [&](std::uint64_t n, const char* why) {
+        if (!good.contains(n))
+            missing += std::to_string(n) + " (" + why + ") ";
+    };
+    for (const auto& [generation, n] : tip) {
+        need(n, "tip");
+        for (std::uint64_t after = newest_snapshot.at(generation); after <= n; ++after)
+            need(after, "after the latest snapshot");
+    }
+    for (auto m = r.moments.begin(); std::next(m) != r.moments.end(); ++m) {
+        Millis age = r.now - std::next(m)->second.time; // it was the newest until then
+        Millis lasted = std::next(m)->second.time - m->second.time;
+        if (std::next(m)->second.generation != m->second.generation || age > retain)
+            continue;
+        if (age < kDay)
+            need(m->first, "younger than 24 h");
+        else if (lasted >= minutes(5) && age < 3 * kDay)
+            need(m->first, "lasted 5 minutes");
+        else if (lasted >= hours(1) && age < 30 * kDay)
+            need(m->first, "lasted an hour");
+        else if (lasted >= kDay)
+            need(m->first, "lasted a day");
+    }
+    CHECK(missing == "");
+}
+
+std::size_t temp_files(Replica& r) {
+    std::size_t n = 0;
+    for (const auto& e : std::filesystem::directory_iterator(r.dir / "cache"))
+        n += !e.path().filename().string().starts_with("state.db");
+    return n;
+}
+
+} // namespace
+
+TEST_SUITE("wal/keep") {
+
+    TEST_CASE(
+        "weeks of history: what is promised restores after each step, and counts stay bounded") {
+        Replica r;
+        const Millis retain = hours(24 * 7);
+        std::map<std::string, TimePoint> times;
+        r.store.before = [&](const std::string& what, const std::string& key) {
+            if (what != "remove")
+                return;
+            // Nothing younger than 24 h, by what it holds.
+            std::uint64_t n = 0;
+            if (auto single = r.keys.parse_segment(key))
+                n = *single;
+            else if (auto range = r.keys.parse_merged(key))
+                n = range->last;
+            else
+                n = get_snapshot_index(*r.inner, key)->header.sequence;
+            CHECK(r.now - r.moments.at(n).time >= kDay);
+            CHECK_MESSAGE(key != r.keys.segment(r.sequence), "the head was deleted");
+        };
+        auto keeper = r.keeper(retain);
+        r.fork("00000000000000a1");
+        std::uint64_t commits = 0, steps = 0;
+        std::size_t most_singles = 0;
+        for (int day = 0; day < 24; ++day) {
+            if (day == 9)
+                r.fork("00000000000000a2");
+            if (day == 16)
+                r.fork("00000000000000a3");
+            TimePoint midnight = std::chrono::floor<std::chrono::days>(r.now);
+            for (int burst = 0; burst < 6; ++burst) {
+                r.now = std::max(r.now, midnight + hours(4 * burst));
+                auto n = 1 + r.random() % 30;
+                Millis pace(200 + r.random() % 60000);
+                for (std::uint64_t i = 0; i < n; ++i, ++commits) {
+                    SegmentHeader mark;
+                    if (r.random() % 50 == 0)
+                        mark.resync = "test";
+                    if (r.random() % 50 == 0)
+                        mark.gap_from = r.now;
+                    r.commit(pace, mark);
+                }
+                if (r.random() % 3 != 0)
+                    r.snapshot();
+                r.now += minutes(11);
+                while (keeper.step({})) {
+                    ++steps;
+                    if (steps % 7 == 0)
+                        check_promises(r, retain);
+                }
+                check_promises(r, retain);
+            }
+            most_singles = std::max(most_singles, look_at(r).singles);
+            if (day % 6 == 5)
+                check_content(r);
+        }
+        check_content(r);
+        Stored s = look_at(r);
+        CAPTURE(commits);
+        CAPTURE(steps);
+        CHECK(steps > 100);
+        CHECK(commits > 1500);
+        // A day of singles, those that stand alone, and what follows a generation's latest
+        // snapshot.
+        CHECK(most_singles < 400);
+        CHECK(s.merged < 200);
+        CHECK(s.snapshots.size() < 40);
+        CHECK(r.log.all.empty());
+        CHECK(temp_files(r) == 0);
+        // The catalogue says what is there.
+        std::set<std::string> known, there;
+        for (auto kind : {CatalogueEntry::Kind::segment, CatalogueEntry::Kind::merged,
+                          CatalogueEntry::Kind::snapshot})
+            for (const auto& e : r.state->entries(kind))
+                known.insert(e.key);
+        r.inner->list(r.keys.prefix(), {}, [&](const ObjectInfo& o) {
+            there.insert(o.key);
+            return true;
+        });
+        CHECK(known == there);
+        // Abandoned generations can be restored to their tips.
+        std::set<std::uint64_t> good = reachable(r, s);
+        for (const char* id : {"00000000000000a1", "00000000000000a2", "00000000000000a3"}) {
+            std::uint64_t tip = 0;
+            for (const auto& [n, m] : r.moments)
+                if (m.generation == id)
+                    tip = n;
+            CHECK(good.contains(tip));
+        }
+    }
+
+    TEST_CASE("an idle database causes no request") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 200; ++i)
+            r.commit(seconds(2));
+        r.snapshot();
+        r.now += minutes(2);
+        run_all(keeper);
+        r.store.requests = 0;
+        for (int i = 0; i < 600; ++i) {
+            r.now += minutes(2);
+            CHECK_FALSE(keeper.step({}));
+        }
+        CHECK(r.store.requests == 0);
+        // 20 h are over: after 4 more, what is covered goes.
+        r.now += hours(5);
+        run_all(keeper);
+        CHECK(r.store.requests > 100);
+        r.store.requests = 0;
+        r.now += hours(24 * 30);
+        run_all(keeper);
+        std::uint64_t last = r.store.requests;
+        r.now += hours(24 * 300);
+        run_all(keeper);
+        CHECK(r.store.requests == last);
+        Stored s = look_at(r);
+        CHECK(s.snapshots.size() == 1);
+        CHECK(s.singles == 1);
+        CHECK(s.objects.back().range == SequenceRange{r.sequence, r.sequence});
+        CHECK(reachable(r, s).contains(r.sequence));
+    }
+
+    TEST_CASE("with retention off nothing is deleted, but segments are merged") {
+        Replica r;
+        r.store.before = [&](const std::string& what, const std::string&) {
+            CHECK(what != "remove");
+        };
+        auto keeper = r.keeper(std::nullopt);
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 300; ++i)
+            r.commit(seconds(2));
+        r.snapshot();
+        r.now += hours(24 * 100);
+        r.commit(seconds(1));
+        run_all(keeper);
+        Stored s = look_at(r);
+        CHECK(s.singles == 302);
+        CHECK(s.merged >= 5);
+        check_content(r);
+    }
+
+    TEST_CASE("missing rights to delete: one warning, merging goes on") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.store.before = [&](const std::string& what, const std::string&) {
+            if (what == "remove")
+                throw Error(ErrorKind::denied, "AccessDenied");
+        };
+        r.fork("00000000000000a1");
+        for (int day = 0; day < 12; ++day) {
+            for (int i = 0; i < 70; ++i)
+                r.commit(seconds(2));
+            r.snapshot();
+            r.now += kDay;
+            run_all(keeper);
+        }
+        CHECK(r.log.all.size() == 1);
+        Stored s = look_at(r);
+        CHECK(s.singles == 12 * 70 + 1);
+        CHECK(s.merged >= 12);
+        check_content(r);
+    }
+
+    TEST_CASE("a store that fails at any request loses nothing, and the work is done later") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        std::uint64_t countdown = 0;
+        r.store.before = [&](const std::string&, const std::string&) {
+            if (countdown && --countdown == 0)
+                throw Error(ErrorKind::transient, "503");
+        };
+        int failed = 0;
+        for (int day = 0; day < 12; ++day) {
+            for (int i = 0; i < 30; ++i)
+                r.commit(seconds(20));
+            r.snapshot();
+            r.now += kDay;
+            for (;;) {
+                countdown = 1 + r.random() % 60;
+                r.now += minutes(11);
+                try {
+                    if (!keeper.step({}))
+                        break;
+                } catch (const Error& e) {
+                    CHECK(e.kind() == ErrorKind::transient);
+                    ++failed;
+                }
+                check_promises(r, kDay * 7);
+            }
+        }
+        CHECK(failed > 5);
+        countdown = 0;
+        r.now += minutes(11);
+        run_all(keeper);
+        check_content(r);
+        CHECK(look_at(r).singles < 200);
+        CHECK(temp_files(r) == 0);
+    }
+
+    TEST_CASE("a stop ends the work between two requests") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 70; ++i)
+            r.commit(seconds(2));
+        std::stop_source stop;
+        r.store.before = [&](const std::string& what, const std::string&) {
+            if (what == "get" && r.store.requests == 10)
+                stop.request_stop();
+        };
+        r.now += minutes(11);
+        CHECK_FALSE(keeper.step({})); // nothing is before the first look but the claim's run
+        r.now += minutes(11);
+        r.store.requests = 0;
+        r.commit(seconds(1));
+        try {
+            while (keeper.step(stop.get_token())) {
+            }
+            FAIL_CHECK("not interrupted");
+        } catch (const Interrupted&) {
+        }
+        CHECK(r.store.requests == 10);
+        CHECK(look_at(r).merged == 0);
+        run_all(keeper);
+        CHECK(look_at(r).merged == 1);
+    }
+
+    TEST_CASE("two hosts: the second lists what the first made, and goes on") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        for (int day = 0; day < 4; ++day) {
+            if (day == 2)
+                r.fork("00000000000000a2");
+            for (int i = 0; i < 70; ++i)
+                r.commit(seconds(2));
+            r.snapshot();
+            r.now += kDay;
+            run_all(keeper);
+        }
+        for (int i = 0; i < 130; ++i)
+            r.commit(seconds(2));
+        r.now += minutes(11);
+        run_all(keeper);
+        auto known = [&] {
+            std::map<std::string, CatalogueEntry> out;
+            for (auto kind : {CatalogueEntry::Kind::segment, CatalogueEntry::Kind::merged,
+                              CatalogueEntry::Kind::snapshot})
+                for (const auto& e : r.state->entries(kind))
+                    out[e.key] = e;
+            return out;
+        };
+        auto before = known();
+        QueuedSegment head = r.state->acknowledged();
+        r.state = std::make_unique<ShipState>(r.dir / "other-cache");
+        r.state->adopt(head);
+        auto second = r.keeper();
+        r.store.requests = 0;
+        second.bootstrap();
+        CHECK(r.store.requests < 60); // a few headers, not hundreds
+        auto after = known();
+        CHECK(after.size() == before.size());
+        for (const auto& [key, e] : before) {
+            REQUIRE(after.contains(key));
+            CHECK(after[key].generation == e.generation);
+            CHECK(after[key].range == e.range);
+            CHECK(after[key].kind == e.kind);
+            CHECK(after[key].size == e.size);
+            CHECK(after[key].level == std::max(e.level, 0));
+        }
+        r.store.requests = 0;
+        second.bootstrap();
+        CHECK(r.store.requests == 0);
+        for (int day = 0; day < 12; ++day) {
+            for (int i = 0; i < 70; ++i)
+                r.commit(seconds(2));
+            r.snapshot();
+            r.now += kDay;
+            run_all(second);
+            check_promises(r, kDay * 7);
+        }
+        check_content(r);
+
+        // Back on the first host, whose catalogue is old: it lists anew.
+        r.state->clear_note("catalogue");
+        head = r.state->acknowledged();
+        r.state = std::make_unique<ShipState>(r.dir / "cache");
+        r.state->adopt(head);
+        auto third = r.keeper();
+        r.state->clear_note("catalogue");
+        third.bootstrap();
+        Stored s = look_at(r);
+        CHECK(known().size() == s.objects.size() + s.snapshots.size());
+        run_all(third);
+        check_promises(r, kDay * 7);
+        check_content(r);
+    }
+
+    TEST_CASE("damaged and foreign objects are left alone by a listing") {
+        Replica r;
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 20; ++i)
+            r.commit(seconds(2));
+        put_text(*r.inner, r.keys.segment(10), "junk");
+        put_text(*r.inner, r.keys.segment(11), "junk");
+        put_text(*r.inner, r.keys.snapshot(r.now), "junk");
+        put_text(*r.inner, r.keys.merged({3, 4}), "junk");
+        put_text(*r.inner, r.keys.segments() + "notes.txt", "mine");
+        r.fork("00000000000000a2");
+        for (int i = 0; i < 20; ++i)
+            r.commit(seconds(2));
+        KeepCatalogue c = scan_replica(r.store, r.keys, r.log);
+        for (const CatalogueEntry& e : c.segments) {
+            CAPTURE(e.key);
+            CHECK(e.generation == r.moments.at(e.range.last).generation);
+        }
+        CHECK(c.segments.size() + c.merged.size() >= 40);
+        CHECK(c.snapshots.size() == 2);
+    }
+
+    TEST_CASE("a damaged segment is warned of and stays outside of merges") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 140; ++i)
+            r.commit(seconds(2));
+        MemorySink bytes;
+        r.inner->get(r.keys.segment(40), bytes);
+        bytes.text.back() = static_cast<char>(bytes.text.back() ^ 1);
+        put_text(*r.inner, r.keys.segment(40), bytes.text);
+        r.inner->remove(r.keys.segment(60));
+        r.now += minutes(11);
+        run_all(keeper);
+        CHECK(r.log.all.size() == 2);
+        for (const auto& o : look_at(r).objects)
+            if (o.range.first != o.range.last) {
+                CHECK_FALSE((o.range.first <= 40 && o.range.last >= 40));
+                CHECK_FALSE((o.range.first <= 60 && o.range.last >= 60));
+            }
+        CHECK(look_at(r).merged == 4); // 2-39, 41-59, 61-124; 125-... grows
+    }
+
+    TEST_CASE("a damaged merged object does not stand for its segments: it is written anew") {
+        Replica r;
+        auto keeper = r.keeper();
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 64 * 17; ++i)
+            r.commit(Millis(500));
+        r.now += minutes(2);
+        // Damage the first level-1 object before level 2 is made of it.
+        bool done = false;
+        r.store.before = [&](const std::string& what, const std::string& key) {
+            auto range = r.keys.parse_merged(key);
+            if (done || what != "get" || !range)
+                return;
+            done = true;
+            MemorySink bytes;
+            r.inner->get(key, bytes);
+            bytes.text.back() = static_cast<char>(bytes.text.back() ^ 1);
+            put_text(*r.inner, key, bytes.text);
+        };
+        run_all(keeper);
+        CHECK(done);
+        CHECK(r.log.all.size() == 2); // damaged; written anew
+        check_content(r);
+        bool level2 = false;
+        for (const auto& e : r.state->entries(CatalogueEntry::Kind::merged))
+            level2 |= e.level == 2;
+        CHECK(level2);
+    }
+
+    TEST_CASE("without conditional creation, and with a merged object that is there already") {
+        Replica r;
+        r.store.conditional = false;
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 70; ++i)
+            r.commit(seconds(2));
+        r.now += minutes(11);
+        {
+            auto keeper = r.keeper();
+            run_all(keeper);
+        }
+        CHECK(look_at(r).merged == 1);
+        auto merged = r.state->entries(CatalogueEntry::Kind::merged);
+        REQUIRE(merged.size() == 1);
+        CHECK(merged[0].range == SequenceRange{2, 65});
+        r.state->remove_entry(merged[0].key);
+        r.store.conditional = true;
+        auto again = r.keeper();
+        r.now += minutes(11);
+        run_all(again);
+        CHECK(r.state->entries(CatalogueEntry::Kind::merged).size() == 1);
+        CHECK(r.log.all.empty());
+        // Junk in its place is replaced.
+        r.state->remove_entry(merged[0].key);
+        put_text(*r.inner, merged[0].key, std::string(5000, 'x'));
+        auto third = r.keeper();
+        r.now += minutes(11);
+        run_all(third);
+        CHECK(r.log.all.size() == 1);
+        check_content(r);
+        CHECK(get_segment_header(*r.inner, merged[0].key));
+    }
+
+#ifdef ZL_CRASH_POINTS
+    TEST_CASE("killed at each point, it goes on") {
+        for (const char* point : {"keep.merged", "keep.merged:2", "keep.deleted", "keep.deleted:50",
+                                  "keep.deleted:120"}) {
+            CAPTURE(point);
+            Replica r;
+            r.fork("00000000000000a1");
+            for (int day = 0; day < 3; ++day) {
+                for (int i = 0; i < 140; ++i)
+                    r.commit(seconds(2));
+                r.snapshot();
+                r.now += kDay;
+            }
+            r.state.reset(); // no SQLite connection goes through a fork
+            pid_t child = ::fork();
+            REQUIRE(child >= 0);
+            if (child == 0) {
+                ::setenv("ZL_CRASH_AT", point, 1);
+                r.state = std::make_unique<ShipState>(r.dir / "cache");
+                auto keeper = r.keeper();
+                while (keeper.step({})) {
+                }
+                ::_exit(0);
+            }
+            int status = 0;
+            REQUIRE(::waitpid(child, &status, 0) == child);
+            REQUIRE(WIFSIGNALED(status));
+            CHECK(WTERMSIG(status) == SIGKILL);
+            r.state = std::make_unique<ShipState>(r.dir / "cache");
+            CHECK(temp_files(r) == 0);
+            check_promises(r, kDay * 7);
+            auto keeper = r.keeper();
+            r.now += minutes(11);
+            run_all(keeper);
+            CHECK(r.log.all.empty());
+            check_promises(r, kDay * 7);
+            check_content(r);
+            Stored s = look_at(r);
+            CHECK(s.singles < 160);
+            CHECK(r.state->entries(CatalogueEntry::Kind::segment).size() == s.singles);
+            CHECK(r.state->entries(CatalogueEntry::Kind::merged).size() == s.merged);
+        }
+    }
+#endif
+
+} // TEST_SUITE
