@@ -418,6 +418,8 @@ Json ShipDaemon::answer(const Json& request, const std::function<bool()>& gone) 
 /// gets done all the same. @p timeout 0: no limit.
 Json ShipDaemon::flush(Millis timeout, const std::function<bool()>& gone) {
     using Clock = std::chrono::steady_clock;
+    if (const auto failure = board_.failure())
+        throw *failure;
     const auto replicator = board_.replicator();
     if (!replicator) {
         const ShipStatus s = board_.status();

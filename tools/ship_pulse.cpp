@@ -41,13 +41,19 @@ void StatusBoard::detach() {
     const ShipStatus last = status();
     std::lock_guard lock(mutex_);
     base_ = last;
+    failed_at_ = now_wall(); // the lag up to now is in it
     replicator_.reset();
 }
 
 void StatusBoard::fail(const Error& error) {
     std::lock_guard lock(mutex_);
-    failed_state_ = error.kind() == ErrorKind::fenced ? "fenced" : "failed";
-    error_ = error.message();
+    failure_ = error;
+    failed_at_ = now_wall();
+}
+
+std::optional<Error> StatusBoard::failure() const {
+    std::lock_guard lock(mutex_);
+    return failure_;
 }
 
 std::shared_ptr<Replicator> StatusBoard::replicator() const {
@@ -71,9 +77,10 @@ ShipStatus StatusBoard::status() const {
         s.last_snapshot_time = base_.last_snapshot_time;
         s.last_snapshot_sequence = base_.last_snapshot_sequence;
     }
-    if (!failed_state_.empty()) {
-        s.state = failed_state_;
-        s.last_error = error_;
+    if (failure_) {
+        s.state = failure_->kind() == ErrorKind::fenced ? "fenced" : "failed";
+        s.last_error = failure_->message();
+        s.lag += std::max(now_wall() - failed_at_, Millis(0));
     }
     return s;
 }

@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -24,8 +25,9 @@ public:
     void attach(std::shared_ptr<Replicator> replicator);
     /// Let go of it; the status stays as it was.
     void detach();
-    /// Shipping failed for good.
+    /// Shipping failed for good. What is committed from now on is not seen: the lag only grows.
     void fail(const Error& error);
+    std::optional<Error> failure() const;
     /// nullptr: none was attached.
     std::shared_ptr<Replicator> replicator() const;
     ShipStatus status() const;
@@ -34,7 +36,8 @@ private:
     mutable std::mutex mutex_;
     ShipStatus base_;
     std::shared_ptr<Replicator> replicator_;
-    std::string failed_state_, error_;
+    std::optional<Error> failure_;
+    TimePoint failed_at_{};
 };
 
 /// `app: streaming, sequence 12 durable, 2 segments (1.0 KiB) pending, lag 1.2s`

@@ -149,9 +149,9 @@ DatabaseCheck check_database(const std::string& path, bool full, std::stop_token
         else
             uri += c;
     sqlite3* raw = nullptr;
-    int code = sqlite3_open_v2((uri + "?immutable=1").c_str(), &raw,
-                               SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX,
-                               nullptr);
+    int code =
+        sqlite3_open_v2((uri + "?immutable=1").c_str(), &raw,
+                        SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, nullptr);
     std::unique_ptr<sqlite3, decltype(&sqlite3_close_v2)> db(raw, sqlite3_close_v2);
     DatabaseCheck result;
     auto add = [](void* rows, int columns, char** values, char**) noexcept {
@@ -177,6 +177,65 @@ DatabaseCheck check_database(const std::string& path, bool full, std::stop_token
     else if (code != SQLITE_OK)
         throw sqlite_error(raw, code, path);
     return result;
+}
+
+std::unique_ptr<LockedDatabase> LockedDatabase::try_lock(const std::string& path) {
+    sqlite3* raw = nullptr;
+    int code =
+        sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+    std::unique_ptr<sqlite3, decltype(&sqlite3_close_v2)> db(raw, sqlite3_close_v2);
+    sqlite3_file* file = nullptr;
+    if (code == SQLITE_OK) {
+        sqlite3_extended_result_codes(raw, 1);
+        sqlite3_busy_timeout(raw, 1000);
+        code = sqlite3_exec(raw, "BEGIN EXCLUSIVE", nullptr, nullptr, nullptr);
+    }
+    if ((code & 0xFF) == SQLITE_BUSY)
+        return nullptr;
+    if (code == SQLITE_OK)
+        code = sqlite3_file_control(raw, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (code != SQLITE_OK)
+        throw sqlite_error(raw, code, path);
+    return std::unique_ptr<LockedDatabase>(new LockedDatabase(db.release(), file, path));
+}
+
+LockedDatabase::~LockedDatabase() {
+    sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+    sqlite3_close_v2(db_);
+}
+
+void LockedDatabase::check(int code, const char* what) {
+    if (code != SQLITE_OK)
+        throw Error((code & 0xFF) == SQLITE_FULL || (code & 0xFF) == SQLITE_IOERR
+                        ? ErrorKind::io
+                        : sqlite_error(nullptr, code, path_).kind(),
+                    std::string(what) + " " + path_ + ": " + sqlite3_errstr(code));
+}
+
+std::uint64_t LockedDatabase::size() {
+    sqlite3_int64 size = 0;
+    check(file_->pMethods->xFileSize(file_, &size), "size of");
+    return static_cast<std::uint64_t>(size);
+}
+
+void LockedDatabase::read(std::uint64_t offset, std::span<std::byte> out) {
+    check(file_->pMethods->xRead(file_, out.data(), static_cast<int>(out.size()),
+                                 static_cast<sqlite3_int64>(offset)),
+          "read");
+}
+
+void LockedDatabase::write(std::uint64_t offset, std::span<const std::byte> data) {
+    check(file_->pMethods->xWrite(file_, data.data(), static_cast<int>(data.size()),
+                                  static_cast<sqlite3_int64>(offset)),
+          "write");
+}
+
+void LockedDatabase::truncate(std::uint64_t size) {
+    check(file_->pMethods->xTruncate(file_, static_cast<sqlite3_int64>(size)), "truncate");
+}
+
+void LockedDatabase::sync() {
+    check(file_->pMethods->xSync(file_, SQLITE_SYNC_FULL), "sync");
 }
 
 } // namespace zl

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 
 struct sqlite3;
 struct sqlite3_stmt;
+struct sqlite3_file;
 
 namespace zl {
 
@@ -94,5 +96,33 @@ struct DatabaseCheck {
 /// PRAGMA quick_check or integrity_check over @p path, which nobody else uses: opened immutable, so
 /// that nothing is written, locked or created beside it, also if its journal mode is WAL.
 DatabaseCheck check_database(const std::string& path, bool full, std::stop_token stop);
+
+/// A database in rollback-journal mode under SQLite's EXCLUSIVE lock, read and written as bytes:
+/// for replacing pages while others read it through SQLite. The caller keeps it crash-safe (a
+/// journal as in fileformat2 section 3). Everything goes through the connection's own file, as
+/// closing another descriptor of it would drop the locks.
+class LockedDatabase {
+public:
+    /// Rolls back a hot journal first. nullptr: others are reading it, for longer than a second.
+    /// Throws data, io, denied.
+    static std::unique_ptr<LockedDatabase> try_lock(const std::string& path);
+    LockedDatabase(const LockedDatabase&) = delete;
+    LockedDatabase& operator=(const LockedDatabase&) = delete;
+    ~LockedDatabase(); ///< unlocks
+
+    std::uint64_t size();
+    void read(std::uint64_t offset, std::span<std::byte> out); ///< all of it, or throws io
+    void write(std::uint64_t offset, std::span<const std::byte> data);
+    void truncate(std::uint64_t size);
+    void sync();
+
+private:
+    LockedDatabase(sqlite3* db, sqlite3_file* file, std::string path)
+        : db_(db), file_(file), path_(std::move(path)) {}
+    void check(int code, const char* what);
+    sqlite3* db_;
+    sqlite3_file* file_;
+    std::string path_;
+};
 
 } // namespace zl

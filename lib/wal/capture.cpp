@@ -133,8 +133,12 @@ bool Capture::all_captured_at_begin() const {
 std::optional<WalPosition> Capture::next_from(const WalIndex& index, std::string& reason) {
     const WalPosition& at = *position_->wal;
     wal_frames_ = index.max_frame;
-    if (index.salt == at.salt && index.max_frame >= at.frame)
-        return index.max_frame > at.frame ? std::optional(at) : std::nullopt;
+    if (index.salt == at.salt && index.max_frame >= at.frame) {
+        if (index.max_frame == at.frame)
+            return std::nullopt;
+        // An empty WAL has a salt already, but its chain starts with the header to come.
+        return at.frame == 0 ? start_of_wal(index) : std::optional(at);
+    }
     if (!all_captured_at_begin()) {
         reason = index.salt == at.salt ? "the WAL went back behind what was captured"
                                        : "the WAL was restarted under the read lock";
@@ -144,6 +148,7 @@ std::optional<WalPosition> Capture::next_from(const WalIndex& index, std::string
 }
 
 Capture::Step Capture::step(std::string& reason) {
+    reason.clear();
     if (!position_ || !position_->wal) {
         reason = "no position in the WAL";
         return Step::lost;
@@ -159,6 +164,7 @@ Capture::Step Capture::step(std::string& reason) {
         // A frame that is just being written again (a rolled-back tail) settles; damage does not.
         if (++misreads_ < 100)
             return Step::nothing;
+        misreads_ = 0;
         reason = "frames of the WAL do not match the wal-index";
         return Step::lost;
     }
@@ -297,6 +303,7 @@ Capture::Checkpoint Capture::checkpoint(std::string& reason) {
         if (done == Step::nothing)
             break;
     }
+    reason.clear();
     std::optional<WalBatch> tail;
     std::optional<BatchPages> pages;
     std::optional<LiveDb::Checkpointed> result;

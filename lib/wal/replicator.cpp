@@ -114,7 +114,8 @@ bool Replicator::Impl::drain(std::stop_token stop, std::optional<Steady::time_po
         serve_view();
         publish();
         const auto status = monitor.get();
-        if ((is_settled || !capture) && status.wal_frames_pending == 0 && state.queue_size().segments == 0)
+        if ((is_settled || !capture) && status.wal_frames_pending == 0 && state.queue_size().segments == 0 &&
+            upload_limit() == UINT64_MAX) // without a snapshot nothing can be restored
             return true;
         if (over())
             return false;
@@ -149,8 +150,9 @@ void Replicator::Impl::flush(Millis timeout) {
     watch.wake();
     const auto deadline = Steady::now() + timeout;
     auto done = [&] {
-        return monitor_failed() || (flushes_done >= ticket &&
-                                    state.acknowledged().sequence >= flush_target);
+        return monitor_failed() ||
+               (flushes_done >= ticket && state.acknowledged().sequence >= flush_target &&
+                upload_limit() == UINT64_MAX);
     };
     while (Steady::now() < deadline && !ended) {
         if (done()) {

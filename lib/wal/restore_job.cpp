@@ -119,7 +119,28 @@ void RestoreJob::require_space(std::uint64_t size) {
                                        " are needed, " + format_size(available) + " are free");
 }
 
+/// A snapshot with segments behind it is tied to the chain by the first of them. Without any, its
+/// own last segment does that, if it is still there.
+void RestoreJob::tie_snapshot(const RestorePlan& plan) {
+    const SnapshotHeader& snapshot = plan.snapshot.header;
+    std::optional<SegmentHeader> h;
+    try {
+        h = get_segment_header(catalogue_.store(), catalogue_.keys().segment(snapshot.sequence));
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::data)
+            throw;
+    }
+    if (!h || (h->id() == snapshot.chain && h->checksum_after == snapshot.checksum))
+        return;
+    catalogue_.exclude(plan.snapshot_key, catalogue_.store().describe(plan.snapshot_key) +
+                                              ": is not of the state that segment " +
+                                              std::to_string(snapshot.sequence) + " leads to");
+    throw PlanAgain();
+}
+
 SegmentLink RestoreJob::follow_chain(const RestorePlan& plan) {
+    if (plan.segments.empty())
+        tie_snapshot(plan);
     SegmentLink last = link_of(plan.snapshot.header);
     for (const PlannedSegment& s : plan.segments) {
         const SegmentLink& next = spool_->link(s.key);
@@ -214,6 +235,7 @@ RestoreOutcome RestoreJob::run(const RestorePlan& plan) {
     }
     fd.close_checked(db_path());
 
+    reached_ = target;
     RestoreOutcome out;
     out.generation = plan.generation;
     out.sequence = plan.sequence;

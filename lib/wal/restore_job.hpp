@@ -21,9 +21,12 @@ public:
     /// Carries out @p plan into db_path() (mode by umask), proved by its checksum; not synced.
     /// Throws PlanAgain.
     RestoreOutcome run(const RestorePlan& plan);
+    /// The state that db_path() has after run().
+    const SegmentLink& reached() const { return reached_; }
 
 private:
     void require_space(std::uint64_t size);
+    void tie_snapshot(const RestorePlan& plan);
     SegmentLink follow_chain(const RestorePlan& plan);
     void write_snapshot_pages(const RestorePlan& plan, PageWriter& writer);
     std::uint64_t fetch_frames(const RestorePlan& plan, PageWriter& writer, std::size_t first,
@@ -37,6 +40,7 @@ private:
     std::string directory_;
     std::unique_ptr<SegmentSpool> spool_;
     std::uint64_t snapshot_bytes_ = 0;
+    SegmentLink reached_;
 };
 
 /// Bytes of the snapshot per request.

@@ -91,7 +91,8 @@ std::optional<long> process_using(const std::string& file) {
     return static_cast<long>(lock.l_pid);
 }
 
-RestoreSite::RestoreSite(std::string file, bool force) : file_(std::move(file)), force_(force) {
+RestoreSite::RestoreSite(std::string file, Existing existing)
+    : file_(std::move(file)), mode_(existing) {
     if (file_.empty() || file_.back() == '/')
         throw Error(ErrorKind::usage, "\"" + file_ + "\" is no file name");
     const std::string parent = dir_name(file_);
@@ -100,7 +101,8 @@ RestoreSite::RestoreSite(std::string file, bool force) : file_(std::move(file)),
         throw sys_error("directory " + parent).with_kind(ErrorKind::exists);
     if (::lstat(file_.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
         throw Error(ErrorKind::exists, file_ + ": is a directory");
-    refuse();
+    if (mode_ != Existing::keep)
+        refuse();
     directory_ = parent + "/." + base_name(file_) + ".zl-restore";
     while (!lock_) {
         make_own_directory(directory_);
@@ -139,7 +141,7 @@ void RestoreSite::refuse() const {
     const auto found = existing();
     if (found.empty())
         return;
-    if (!force_)
+    if (mode_ != Existing::force)
         throw Error(ErrorKind::exists, found.front() + ": exists",
                     "stop what uses it, then use --force, which moves it aside; or restore to "
                     "another file");

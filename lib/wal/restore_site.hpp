@@ -21,11 +21,13 @@ std::vector<std::string> move_aside(const std::string& file, const std::vector<s
 
 class RestoreSite {
 public:
-    /// Throws exists (73) when @p file or a sidecar is there and @p force is not set, or the
+    /// Throws exists (73) when @p file or a sidecar is there and @p existing says refuse (keep: a
+    /// follower's, that is not looked at), or the
     /// directory is not there or cannot be written; transient when another restore of it runs, or
     /// when with
-    /// @p force some process has the database open.
-    RestoreSite(std::string file, bool force);
+    /// force some process has the database open.
+    enum class Existing { refuse, force, keep };
+    RestoreSite(std::string file, Existing existing);
     RestoreSite(const RestoreSite&) = delete;
     RestoreSite& operator=(const RestoreSite&) = delete;
     ~RestoreSite(); ///< removes the directory
@@ -41,7 +43,7 @@ private:
     void take_over_attributes(const std::string& db) const;
 
     std::string file_, directory_;
-    bool force_;
+    Existing mode_;
     std::optional<FileLock> lock_;
 };
 

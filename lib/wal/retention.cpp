@@ -171,47 +171,66 @@ private:
 // --------------------------------------------------------------------------------------- deleting
 
 using States = std::map<std::string, std::unordered_set<std::uint64_t>>;
-
-/// What can be restored, by generation.
-States restorable_states(const KeepCatalogue& c, const std::set<std::string>& removed) {
-    States states;
-    for (const Entry& s : c.snapshots)
-        if (!removed.contains(s.key))
-            states[s.generation].insert(s.range.last);
-    std::vector<const Entry*> objects;
-    objects.reserve(c.segments.size() + c.merged.size());
-    for (const auto* list : {&c.segments, &c.merged})
-        for (const Entry& e : *list)
-            if (!removed.contains(e.key))
-                objects.push_back(&e);
-    // An object ends where or behind where it begins: in this order all ways to its beginning are
-    // known when it comes.
-    std::sort(objects.begin(), objects.end(), by_first);
-    for (const Entry* e : objects) {
-        auto of = states.find(e->generation);
-        if (of != states.end() && of->second.contains(e->range.first - 1))
-            of->second.insert(e->range.last);
-    }
-    return states;
-}
+using Removed = std::unordered_set<const Entry*>;
 
 bool has(const States& states, const Entry& e) {
     auto of = states.find(e.generation);
     return of != states.end() && of->second.contains(e.range.last);
 }
 
+/// Which states can be restored, with and without some entries.
+class StateFinder {
+public:
+    explicit StateFinder(const KeepCatalogue& c) : snapshots_(c.snapshots) {
+        objects_.reserve(c.segments.size() + c.merged.size());
+        for (const auto* list : {&c.segments, &c.merged})
+            for (const Entry& e : *list)
+                objects_.push_back(&e);
+        // An object ends where or behind where it begins: in this order all ways to its beginning
+        // are known when it comes.
+        std::sort(objects_.begin(), objects_.end(), by_first);
+        now_ = find({});
+    }
+
+    /// Whether every state in which a kept entry ends can be restored still, if it can now.
+    bool restorable_without(const Removed& removed) const {
+        States after = find(removed);
+        auto is_lost = [&](const Entry& e) {
+            return !removed.contains(&e) && has(now_, e) && !has(after, e);
+        };
+        return std::none_of(snapshots_.begin(), snapshots_.end(), is_lost) &&
+               std::none_of(objects_.begin(), objects_.end(),
+                            [&](const Entry* e) { return is_lost(*e); });
+    }
+
+private:
+    States find(const Removed& removed) const {
+        States states;
+        for (const Entry& s : snapshots_)
+            if (!removed.contains(&s))
+                states[s.generation].insert(s.range.last);
+        for (const Entry* e : objects_) {
+            auto of = states.find(e->generation);
+            if (of != states.end() && of->second.contains(e->range.first - 1) &&
+                !removed.contains(e))
+                of->second.insert(e->range.last);
+        }
+        return states;
+    }
+
+    const std::vector<Entry>& snapshots_;
+    std::vector<const Entry*> objects_;
+    States now_;
+};
+
 class DeletePlanner {
 public:
     DeletePlanner(const KeepCatalogue& c, const RetentionRules& rules)
         : c_(c), retain_(rules.now - std::max(rules.retain, kMinimumAge)),
           fine_(std::max(rules.fine, kMinimumAge)), rules_(rules), snapshots_(c.snapshots),
-          covers_(c.merged), now_states_(restorable_states(c, {})) {
+          covers_(c.merged), states_(c) {
         for (const Entry& e : c.segments)
             head_ = std::max(head_, e.range.last);
-        for (const auto* list : {&c.segments, &c.merged})
-            for (const Entry& e : *list)
-                ends_.emplace_back(e.range.last, e.time);
-        std::sort(ends_.begin(), ends_.end());
         for (const Entry& s : c.snapshots) {
             Generation& g = generations_[s.generation];
             if (!g.newest || s.range.last >= g.newest->range.last)
@@ -227,8 +246,10 @@ public:
     std::vector<Entry> run() {
         propose_before_base();
         propose_covered();
-        propose_snapshots();
         accept(0, proposed_.size());
+        const std::size_t objects = proposed_.size();
+        propose_snapshots(); // some of these must stay as a rule
+        accept(objects, proposed_.size());
         return std::move(accepted_);
     }
 
@@ -243,15 +264,6 @@ private:
         return std::chrono::floor<std::chrono::days>(e.time).time_since_epoch().count();
     }
     bool older(const Entry& e, Millis age) const { return e.time <= rules_.now - age; }
-
-    /// Whether the state in which @p e ends was replaced by another before that time. (Where what
-    /// came next is not known any more, something later stands for it: too careful, never too
-    /// rash.)
-    bool replaced(const Entry& e, Millis age) const {
-        auto next =
-            std::upper_bound(ends_.begin(), ends_.end(), std::pair(e.range.last, TimePoint::max()));
-        return next != ends_.end() && next->second <= rules_.now - age;
-    }
 
     const Generation* generation(const Entry& e) const {
         auto of = generations_.find(e.generation);
@@ -271,7 +283,7 @@ private:
     }
 
     void propose(const Entry& e) {
-        if (deletable(e) && proposed_keys_.insert(e.key).second)
+        if (deletable(e) && seen_.insert(&e).second)
             proposed_.push_back(&e);
     }
 
@@ -298,8 +310,9 @@ private:
         for (const auto* list : {&c_.segments, &c_.merged})
             for (auto e = list->rbegin(); e != list->rend(); ++e) {
                 const Entry* by = covers_.lowest(*e);
-                // A snapshot inside needs a way on that begins at its own state.
-                if (by && replaced(*e, fine_ * kAgeFactor[level_of(*by)]) &&
+                // What is covered goes together, when the last state that is lost was replaced by
+                // the last of all. A snapshot inside needs a way on that begins at its own state.
+                if (by && older(*by, fine_ * kAgeFactor[level_of(*by)]) &&
                     !snapshots_.within(e->generation, by->range.first, e->range.first - 1))
                     propose(*e);
             }
@@ -313,29 +326,20 @@ private:
         }
     }
 
-    bool restorable_without(const std::set<std::string>& removed) const {
-        States after = restorable_states(c_, removed);
-        for (const auto* list : {&c_.segments, &c_.merged})
-            for (const Entry& e : *list)
-                if (!removed.contains(e.key) && has(now_states_, e) && !has(after, e))
-                    return false;
-        return true;
-    }
-
     /// Takes proposals [begin, end) if all may go, else looks at the halves: usually one check is
     /// enough, and one that must stay does not keep the rest.
     void accept(std::size_t begin, std::size_t end) {
         if (begin == end)
             return;
         for (std::size_t i = begin; i < end; ++i)
-            removed_.insert(proposed_[i]->key);
-        if (restorable_without(removed_)) {
+            removed_.insert(proposed_[i]);
+        if (states_.restorable_without(removed_)) {
             for (std::size_t i = begin; i < end; ++i)
                 accepted_.push_back(*proposed_[i]);
             return;
         }
         for (std::size_t i = begin; i < end; ++i)
-            removed_.erase(proposed_[i]->key);
+            removed_.erase(proposed_[i]);
         if (end - begin == 1)
             return;
         std::size_t middle = begin + (end - begin) / 2;
@@ -349,12 +353,11 @@ private:
     RetentionRules rules_;
     SnapshotStates snapshots_;
     Covers covers_;
-    States now_states_;
+    StateFinder states_;
     std::map<std::string, Generation> generations_;
     std::uint64_t head_ = 0;
-    std::vector<std::pair<std::uint64_t, TimePoint>> ends_; ///< what objects end in, and when
     std::vector<const Entry*> proposed_;
-    std::set<std::string> proposed_keys_, removed_;
+    Removed removed_, seen_;
     std::vector<Entry> accepted_;
 };
 
@@ -371,12 +374,12 @@ std::vector<CatalogueEntry> plan_deletes(const KeepCatalogue& catalogue,
 }
 
 bool is_restorable(const KeepCatalogue& catalogue, const std::set<std::string>& removed) {
-    States before = restorable_states(catalogue, {}), after = restorable_states(catalogue, removed);
+    Removed gone;
     for (const auto* list : {&catalogue.segments, &catalogue.merged, &catalogue.snapshots})
         for (const CatalogueEntry& e : *list)
-            if (!removed.contains(e.key) && has(before, e) && !has(after, e))
-                return false;
-    return true;
+            if (removed.contains(e.key))
+                gone.insert(&e);
+    return StateFinder(catalogue).restorable_without(gone);
 }
 
 } // namespace zl

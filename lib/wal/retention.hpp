@@ -15,9 +15,8 @@
 /// deleted that would take this from a state in which a kept object ends (is_restorable). With D =
 /// 24 h, B = the newest snapshot of a generation older than max(retain, D):
 ///   - what ends at or before B, and snapshots before B
-///   - what is covered by a merged object and older than max(fine, D) (segments covered by level
-///   1),
-///     3 x that (by level 2), 30 x that (by level 3)
+///   - what is covered by a merged object, when that is older than max(fine, D) (level 1), 3 x that
+///     (level 2), 30 x that (level 3): until then every state younger than that is there
 ///   - snapshots older than max(fine, D) that are not the last of their day (UTC)
 /// Never: what is younger than D; the newest snapshot of a generation and single segments after it;
 /// the last segment of all (it proves who may write). So of a generation that was left, its newest

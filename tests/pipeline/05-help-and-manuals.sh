@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 
 man=$support/../../man
-tools=(zl-pack zl-push zl-pull zl-unpack)
+tools=(zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore)
 command -v scdoc >/dev/null || fail "scdoc is missing"
 
 # Long and short options that the left column of --help names.
@@ -34,7 +34,7 @@ done
 
 say "zl(7) describes each option that several tools share"
 page_options "$man/zl.7.scd" >"$T/page"
-cat "$T"/help.zl-* | sort | uniq -c | awk '$1 == 4 {print $2}' >"$T/shared"
+cat "$T"/help.zl-* | sort | uniq -c | awk -v n=${#tools[@]} '$1 == n {print $2}' >"$T/shared"
 [ "$(wc -l <"$T/shared")" -ge 10 ] || fail "shared options not found"
 comm -23 "$T/shared" "$T/page" >"$T/missing"
 expect_empty "$T/missing"

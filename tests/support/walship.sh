@@ -21,6 +21,35 @@ write_rows() {
         >"$T/write.json"
 }
 
+# start_writer [OPTION]...: an application in the background, $writer
+start_writer() {
+    python3 "$support/walwriter.py" write "$DB" --log "$T/log" "$@" >"$T/writer.json" &
+    writer=$!
+    test_pids+=("$writer")
+}
+stop_writer() {
+    kill -TERM "$writer"
+    end_of "$writer"
+    [ "$code" = 0 ] || fail "the application failed: $code"
+}
+
+# A connection that is open and dies without closing: the WAL stays as it is.
+hold_open() {
+    rm -f "$T/.held"
+    python3 -c 'import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1])
+db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+open(sys.argv[2], "w").close()
+time.sleep(1e6)' "$DB" "$T/.held" &
+    holder=$!
+    test_pids+=("$holder")
+    within 10 test -e "$T/.held"
+}
+let_go() {
+    kill -KILL "$holder"
+    wait "$holder" 2>/dev/null || true
+}
+
 # start_ship [OPTION]...: in the background
 start_ship() {
     zl-walship "$@" "$DB" 2>>"$T/ship.err" &
@@ -44,6 +73,9 @@ end_of() { # PID: its exit code in $code
 }
 ship_status() { { zl-walship --status --json "$DB" || true; } | jq -r "$1"; }
 is_streaming() { [ "$(ship_status .state 2>/dev/null)" = streaming ]; }
+
+# Built with -Dcrash_points=true?
+has_crash_points() { grep -aq 'ZL_CRASH_AT' "$ZL_BIN/zl-walship"; }
 
 # restore [OPTION]...: into $T/r.db
 restore() {

@@ -217,21 +217,27 @@ TEST_SUITE("wal/format") {
     }
 
     TEST_CASE("checksums in big endian are taken too") {
-        // The header of WalBuilder, made anew with the other magic.
-        MemorySink out;
-        WalBuilder(out, 1024, {1, 2}, 3);
-        std::string h = out.text;
-        REQUIRE(parse_wal_header(as_bytes(h)));
-        CHECK_FALSE(parse_wal_header(as_bytes(h))->big_endian);
-        h[3] = '\x83';
-        CHECK_FALSE(parse_wal_header(as_bytes(h)));
-        WalChecksum sum;
-        sum.update(as_bytes(h).first(24), true);
-        std::uint32_t words[] = {sum.s1, sum.s2};
-        for (std::size_t i = 0; i < 8; ++i)
-            h[24 + i] = static_cast<char>(words[i / 4] >> (8 * (3 - i % 4)));
-        REQUIRE(parse_wal_header(as_bytes(h)));
-        CHECK(parse_wal_header(as_bytes(h))->big_endian);
+        // Made by hand as the format says: sums over the first 24 bytes, as big-endian words.
+        auto header = [](std::uint32_t version) {
+            const std::uint32_t words[] = {0x377f0683, version, 1024, 3, 0x01020304, 0xfffffff0};
+            std::uint32_t s1 = 0, s2 = 0;
+            for (int i = 0; i < 6; i += 2) {
+                s1 += words[i] + s2;
+                s2 += words[i + 1] + s1;
+            }
+            std::string h;
+            for (std::uint32_t w :
+                 {words[0], words[1], words[2], words[3], words[4], words[5], s1, s2})
+                for (int shift = 24; shift >= 0; shift -= 8)
+                    h += static_cast<char>(w >> shift);
+            return h;
+        };
+        auto h = parse_wal_header(as_bytes(header(3007000)));
+        REQUIRE(h);
+        CHECK(h->big_endian);
+        CHECK(h->page_size == 1024);
+        CHECK(h->salt == WalSalt{0x01020304, 0xfffffff0});
+        CHECK_FALSE(parse_wal_header(as_bytes(header(3007001))));
     }
 
     TEST_CASE("a torn or foreign WAL header is no WAL") {
@@ -564,6 +570,13 @@ TEST_SUITE("wal/segment") {
         CHECK(refused([](auto& h, auto&) { h.page_count = 5; }) == ErrorKind::data);
         CHECK(refused([](auto& h, auto&) { h.page_size = 1024; }) == ErrorKind::data);
         CHECK(refused([](auto& h, auto&) { h.body_size += 1; }) == ErrorKind::data);
+        // No frame whose checksum would tell.
+        CHECK(refused([&](auto& h, auto& b) {
+                  MadeSegment empty = make_segment(dir, 512, {}, 1);
+                  h = empty.header;
+                  b = body_of(empty.bytes);
+                  h.page_size = 1024;
+              }) == ErrorKind::data);
         CHECK(refused([](auto& h, auto&) { h.body_size -= 1; }) == ErrorKind::data);
         CHECK(refused([](auto& h, auto& b) {
                   b += skippable_frame(5, "x");
@@ -1046,7 +1059,7 @@ TEST_SUITE("wal/replica_metadata") {
         CHECK(outcome("generations", {{"id", 5}}) == ErrorKind::data);
         CHECK(outcome("generations", Json::array({5})) == ErrorKind::data);
         CHECK(outcome("generations", Json::array({{{"id", "xyz"}}})) == ErrorKind::data);
-        for (const char* bad : {"", "[]", "null", "{", "{}", "\"x\""}) {
+        for (const char* bad : {"", "[]", "[{}]", "null", "7", "{", "{}", "\"x\""}) {
             CAPTURE(bad);
             CHECK(kind_of([&] { decode_replica_metadata(bad, "m"); }) == ErrorKind::data);
         }

@@ -29,6 +29,12 @@ Failure failure_of(const std::function<void()>& action) {
     return {ErrorKind::usage, "no failure", ""};
 }
 
+std::string dump_hex(std::uint64_t v) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(v));
+    return text;
+}
+
 bool has(const std::string& text, const std::string& part) {
     const bool found = text.find(part) != std::string::npos;
     if (!found)
@@ -393,6 +399,10 @@ TEST_SUITE("wal/restore") {
                 CHECK(restored(source) == source.bytes());
                 CHECK(restored(source, at(source.times[9])) == source.states[9]);
             }
+            // With the first generation's end gone, only metadata tells which snapshot is the
+            // newest.
+            source.forget(5, 7);
+            CHECK(restored(source) == source.bytes());
         }
     }
 
@@ -431,6 +441,10 @@ TEST_SUITE("wal/restore") {
         CHECK(has(f.hint, format_rfc3339(source.times[6]) + " (sequence 6)"));
         CHECK(has(f.hint, "restored.db app --sequence 6"));
         CHECK(restored(source, sequence(6)) == source.states[6]);
+        // What is behind the hole shows that there is one.
+        source.store->remove(source.keys.metadata());
+        CHECK(failure_of([&] { restored(source); }).kind == ErrorKind::data);
+        source.write_metadata();
         CHECK(failure_of([&] { restored(source, sequence(7)); }).kind == ErrorKind::data);
         CHECK(failure_of([&] { restored(source, sequence(8)); }).kind == ErrorKind::data);
         CHECK(restored(source, at(source.times[6] - Millis(1))) == source.states[5]);
@@ -601,6 +615,59 @@ TEST_SUITE("wal/restore") {
         CHECK(source.dir.names() == std::vector<std::string>{"app.db", "segment", "store"});
     }
 
+    TEST_CASE("headers that lie, each with a true checksum of its own") {
+        Replica source;
+        fill(source, 5);
+        const std::string key = source.keys.segment(6);
+        const std::string path = source.dir / ("store/" + key);
+        const std::string good = whole_file(path);
+        auto with = [&](const std::function<void(SegmentHeader&)>& change) {
+            SegmentHeader h = source.headers[6];
+            change(h);
+            std::string bad = encode_segment_header(h) + good.substr(kSegmentHeaderSize);
+            write_full(open_file(path, O_WRONLY | O_TRUNC).get(), as_bytes(bad), path);
+            Failure f = failure_of([&] { restored(source); });
+            CHECK(f.kind == ErrorKind::data);
+            return f;
+        };
+        // Its pages are sound and in order; only the sum of all tells.
+        Failure f = with([](SegmentHeader& h) { ++h.checksum_after; });
+        CHECK(has(f.message, "checksum"));
+        f = with([](SegmentHeader& h) { h.prev.bytes[0] ^= std::byte{1}; });
+        CHECK(has(f.message, "predecessor"));
+        CHECK(has(f.hint, "(sequence 5)"));
+        CHECK(has(with([](SegmentHeader& h) { ++h.checksum_before; }).message, "checksum before"));
+        CHECK(has(with([](SegmentHeader& h) { h.db_id[3] = '7'; }).message, "database"));
+        CHECK(has(with([&](SegmentHeader& h) { h.time = h.first_time = source.times[5]; }).message,
+                  "time"));
+        CHECK(has(with([](SegmentHeader& h) { h.page_size = 8192; }).message, "page size"));
+        CHECK(has(with([](SegmentHeader& h) { h.sequence = h.first_sequence = 7; }).message,
+                  "of segment 7"));
+        CHECK(has(with([](SegmentHeader& h) { ++h.page_count; }).message, "commit"));
+        with([](SegmentHeader& h) { h.kind = SegmentKind::claim; });
+        with([](SegmentHeader& h) { h.body_sha256.bytes[5] ^= std::byte{1}; });
+        // A snapshot of other data under the header of the right one.
+        write_full(open_file(path, O_WRONLY | O_TRUNC).get(), as_bytes(good), path);
+        CHECK(restored(source) == source.bytes());
+        source.snapshot();
+        const std::string snapshot = source.metadata.latest_snapshot;
+        std::string other = source.states[6];
+        other[other.size() - 1] = static_cast<char>(other[other.size() - 1] ^ 1);
+        std::swap(source.states[6], other);
+        SnapshotIndex index = source.restorer()->plan({}).snapshot;
+        TextPages pages(source.states[6], 4096);
+        MemorySink out;
+        write_snapshot(pages, index.header, out, 3, 1);
+        std::string text = out.text;
+        CHECK(has(text, dump_hex(index.header.checksum)));
+        source.store->put(snapshot, MemoryBody(text));
+        f = failure_of([&] { restored(source, sequence(1)); });
+        CHECK(f.kind == ErrorKind::usage); // the first snapshot is good
+        source.log.text.clear();
+        CHECK(restored(source) == other); // by way of the first
+        CHECK(has(source.log.text, snapshot));
+    }
+
     TEST_CASE("each flipped byte: never a wrong database with success") {
         Replica source(512);
         source.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
@@ -714,7 +781,7 @@ TEST_SUITE("wal/restore") {
             // In use: it would go on writing into what is moved aside.
             pid_t child = ::fork();
             if (child == 0) { // another process, as POSIX locks are its own
-                Failure f = failure_of([&] { RestoreSite site(file, true); });
+                Failure f = failure_of([&] { RestoreSite site(file, RestoreSite::Existing::force); });
                 ::_exit(f.kind == ErrorKind::transient ? 0 : 1);
             }
             int status = 0;
@@ -751,7 +818,7 @@ TEST_SUITE("wal/restore") {
         CHECK(kind(source.dir / "app.db/x") == ErrorKind::exists);
         CHECK(kind("") == ErrorKind::usage);
         {
-            RestoreSite site(source.dir / "x.db", false);
+            RestoreSite site(source.dir / "x.db", RestoreSite::Existing::refuse);
             CHECK(kind(source.dir / "x.db") == ErrorKind::transient);
             CHECK(kind(source.dir / "y.db") == ErrorKind::usage); // "no failure"
         }
@@ -870,6 +937,21 @@ TEST_SUITE("wal/restore") {
                         CHECK(whole_file(file + "-wal") == "stale");
                 }
             }
+    }
+
+    TEST_CASE("--auto: a backup that goes away between two looks is no answer") {
+        Replica source;
+        fill(source, 3);
+        Wrapped store(*source.store);
+        store.before = [&](const std::string& verb, const std::string& key) {
+            if (verb == "LIST" && key == source.keys.snapshots())
+                std::filesystem::remove_all(source.dir / "store/db");
+        };
+        Failure f = failure_of([&] {
+            auto restorer = source.restorer(store);
+            auto_restore(*restorer, source.dir / "new.db", source.log);
+        });
+        CHECK(f.kind == ErrorKind::data);
     }
 
     TEST_CASE("to a stream: the same bytes, and nothing before they are proved") {

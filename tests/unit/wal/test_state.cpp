@@ -773,7 +773,8 @@ TEST_SUITE("wal/segment uploader") {
     }
 
     TEST_CASE("stopped for more than a minute while another took over: fenced before any PUT") {
-        for (bool conditional : {true, false}) {
+        for (int round = 0; round < 4; ++round) {
+            bool conditional = round % 2 == 0, two = round < 2;
             TempDir dir;
             FaultyStore store(dir.path + "/store");
             ShipState a(dir.path + "/a"), b(dir.path + "/b");
@@ -793,7 +794,8 @@ TEST_SUITE("wal/segment uploader") {
                 CHECK(store.calls["get"] == gets); // not looked at within the minute
             adopt_head(store, b);
             capture(b, 3, "web2");
-            capture(b, 4, "web2");
+            if (two)
+                capture(b, 4, "web2");
             send_all(store, b);
             clock += milliseconds(60001);
             capture(a, 5, "web1");
@@ -803,7 +805,7 @@ TEST_SUITE("wal/segment uploader") {
             CHECK_FALSE(a.oldest()->attempted);
             // It stays so, however often it is tried.
             CHECK(kind_of([&] { up.send_next(9); }) == ErrorKind::fenced);
-            CHECK(check_chain(store) == 4);
+            CHECK(check_chain(store) == (two ? 4u : 3u));
         }
     }
 

@@ -1,0 +1,1 @@
+#include "wal/retention.hpp"
