@@ -2,11 +2,14 @@
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "tool.hpp"
+#include "wal/follower.hpp"
 #include "wal/restorer.hpp"
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <mutex>
 
 using namespace zl;
 
@@ -17,6 +20,8 @@ struct RestoreArguments {
     std::string output, at, sequence, generation, check = "quick";
     bool force = false, automatic = false, list = false, dry_run = false;
     int jobs = 8;
+    bool follow = false;
+    Millis follow_interval{1000};
 };
 
 void declare(Options& o, RestoreArguments& a) {
@@ -44,6 +49,10 @@ void declare(Options& o, RestoreArguments& a) {
            Scope::command_line);
     o.flag("--list", a.list, "show what can be restored", Scope::command_line);
     o.flag("--dry-run", a.dry_run, "show what would be fetched", Scope::command_line);
+    o.flag("--follow", a.follow, "restore, then apply what comes, until stopped",
+           Scope::command_line);
+    o.duration("--follow-interval", a.follow_interval, "how often --follow looks for more",
+               Scope::command_line);
     o.number("--jobs", a.jobs, 1, 64, "objects in flight");
 }
 
@@ -52,24 +61,25 @@ void declare(Options& o, RestoreArguments& a) {
 }
 
 void check_arguments(const RestoreArguments& a, bool json) {
-    const int modes = (a.list ? 1 : 0) + (a.dry_run ? 1 : 0) + (a.automatic ? 1 : 0);
+    const int modes =
+        (a.list ? 1 : 0) + (a.dry_run ? 1 : 0) + (a.automatic ? 1 : 0) + (a.follow ? 1 : 0);
     if (modes > 1)
-        usage("--list, --dry-run and --auto exclude each other");
+        usage("--list, --dry-run, --auto and --follow exclude each other");
     const bool moment = !a.at.empty() || !a.sequence.empty() || !a.generation.empty();
     if (!a.at.empty() && !a.sequence.empty())
         usage("--at and --sequence exclude each other");
-    if ((a.list || a.automatic) && moment)
-        usage(std::string(a.list ? "--list" : "--auto") +
-              " does not go with --at, --sequence and --generation");
-    if (a.automatic && a.force)
-        usage("--auto does not go with --force", "--auto never replaces a database");
+    const std::string mode = a.list ? "--list" : a.automatic ? "--auto" : "--follow";
+    if ((a.list || a.automatic || a.follow) && moment)
+        usage(mode + " does not go with --at, --sequence and --generation");
+    if ((a.automatic || a.follow) && a.force)
+        usage(mode + " does not go with --force", mode + " never replaces another database");
     if (a.output.empty() && !a.list && !a.dry_run)
         usage("no -o FILE",
               "zl-restore -o FILE " + shell_quoted(a.name.front()) + "; -o - writes to stdout");
     if (a.output != "-")
         return;
-    if (a.automatic || a.force)
-        usage("-o - does not go with --auto and --force");
+    if (a.automatic || a.force || a.follow)
+        usage("-o - does not go with --auto, --follow and --force");
     if (json && !a.dry_run && !a.list)
         usage("-o - does not go with --json: stdout is the database");
     if (!a.list && !a.dry_run)
@@ -210,6 +220,28 @@ void report(ToolContext& ctx, const RestoreArguments& a, const Restorer& restore
     ctx.print(dump_json(j));
 }
 
+/// Until stopped. Once there is a copy, a store that cannot be reached is only a delay.
+void follow(ToolContext& ctx, RestoreRun& run, const RestoreArguments& a) {
+    Follower follower(run, a.output);
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    for (;;) {
+        try {
+            while (follower.step())
+                ctx.log().info("at " + format_rfc3339(follower.time()) + ", sequence " +
+                               std::to_string(follower.sequence()));
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::transient || follower.sequence() == 0)
+                throw;
+            ctx.log().warn(e.message() + "; trying again");
+        }
+        std::unique_lock lock(mutex);
+        wake.wait_for(lock, ctx.stop(), a.follow_interval, [] { return false; });
+        if (ctx.stop().stop_requested())
+            throw Interrupted();
+    }
+}
+
 /// What is made before it goes to stdout may be large: not /tmp, which may be memory.
 std::string temp_dir() {
     auto dir = process_environment("TMPDIR");
@@ -230,6 +262,10 @@ int restore(ToolContext& ctx, const RestoreArguments& a) {
                                         : Restorer::Options::Check::quick;
     options.command = command_of(ctx, a);
     auto store = ctx.open_store(a.jobs + 2);
+    if (a.follow) {
+        RestoreRun run(*store, keys, options, ctx.log(), ctx.progress(), ctx.stop());
+        follow(ctx, run, a);
+    }
     Restorer restorer(*store, keys, options, ctx.log(), ctx.progress(), ctx.stop());
 
     std::string result = "restored";

@@ -188,6 +188,20 @@ std::optional<std::uint64_t> Capture::pending_frames() {
     return index->max_frame > at.frame ? index->max_frame - at.frame : 0;
 }
 
+std::optional<WalPosition> Capture::committed() {
+    auto index = stable_index();
+    return index ? std::optional(WalPosition{index->salt, index->max_frame, {}}) : std::nullopt;
+}
+
+bool Capture::reached(const WalPosition& goal) const {
+    if (!position_ || !position_->wal)
+        return false;
+    // Another salt: we are in a later WAL, or the goal is in one that begins after ours.
+    if (position_->wal->salt == goal.salt)
+        return position_->wal->frame >= goal.frame;
+    return goal.frame == 0 && all_captured_at_begin();
+}
+
 /// Pages that came into being but are in no frame: SQLite reads them from the file (or as zeros).
 std::vector<std::uint32_t> Capture::unwritten(const WalBatch& batch) const {
     std::vector<std::uint32_t> missing;

@@ -67,6 +67,10 @@ public:
     Step step(std::string& reason);
     /// Frames that are committed but not captured; nullopt: cannot be told just now.
     std::optional<std::uint64_t> pending_frames();
+    /// What is committed now, to be compared with reached(); nullopt: cannot be told just now.
+    std::optional<WalPosition> committed();
+    /// Everything that was committed at @p goal is captured.
+    bool reached(const WalPosition& goal) const;
     /// Frames in the WAL that are not in the file because of our lock.
     std::uint64_t wal_frames() const { return wal_frames_; }
     /// Frames captured since the last complete checkpoint.

@@ -103,24 +103,34 @@ bool Replicator::Impl::run(std::stop_token stop) {
     return drained;
 }
 
-/// Everything committed by now into the cache, and from there into the store.
+/// Everything that was committed at the call into the cache, and from there into the store.
 bool Replicator::Impl::drain(std::stop_token stop, std::optional<Steady::time_point> deadline) {
     auto over = [&] {
         return abandoned || stop.stop_requested() || monitor.failure() ||
                (deadline && Steady::now() >= *deadline);
     };
+    bool captured = false;
     for (;;) {
-        capture_all(true);
+        look_at_place();
+        if (!capture) // deleted: what was committed into it is captured already
+            captured = true;
+        if (!captured)
+            captured = capture_all(true);
         serve_view();
         publish();
-        const auto status = monitor.get();
-        if ((is_settled || !capture) && status.wal_frames_pending == 0 && state.queue_size().segments == 0 &&
-            upload_limit() == UINT64_MAX) // without a snapshot nothing can be restored
+        // Without a snapshot nothing can be restored.
+        if (captured && state.acknowledged().sequence >= state_target() &&
+            upload_limit() == UINT64_MAX)
             return true;
         if (over())
             return false;
         monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
     }
+}
+
+/// The last segment that a drain waits for.
+std::uint64_t Replicator::Impl::state_target() {
+    return capture ? flush_target.load() : state.newest().sequence;
 }
 
 void Replicator::Impl::once(std::stop_token stop) {

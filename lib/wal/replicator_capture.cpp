@@ -179,10 +179,13 @@ void Replicator::Impl::end_gap() {
     gap_from.reset();
 }
 
-void Replicator::Impl::capture_all(bool even_if_early) {
+/// true: everything that was committed at the call is in the cache. With writers at work there is
+/// always something newer, so the goal is set once.
+bool Replicator::Impl::capture_all(bool even_if_early) {
     const std::uint64_t asked = flushes_asked;
     if (!capture || !settled() || gap_from)
-        return;
+        return false;
+    const auto goal = capture->committed();
     const auto pending = capture->pending_frames();
     if (pending.value_or(1) > 0 && !uncaptured_since)
         uncaptured_since = clock.now();
@@ -191,27 +194,28 @@ void Replicator::Impl::capture_all(bool even_if_early) {
     const bool early = Steady::now() < last_capture + interval &&
                        pending.value_or(0) * capture->db().page_size() < kEagerBytes;
     if (early && !even_if_early)
-        return;
+        return false;
     std::string reason;
-    for (;;) {
+    bool reached = false;
+    while (!(reached = goal && capture->reached(*goal))) {
         const Capture::Step step = capture->step(reason);
-        if (step == Capture::Step::lost) {
+        if (step == Capture::Step::lost)
             lost(reason);
-            continue;
-        }
         if (step == Capture::Step::nothing)
             break;
         last_capture = Steady::now();
         monitor.notify();
         if (hold_back())
-            return;
+            break;
     }
-    if (capture->pending_frames().value_or(1) == 0)
-        uncaptured_since.reset();
-    else if (even_if_early)
-        return; // being changed just now: the next tick has it
-    flush_target = state.newest().sequence;
-    flushes_done = asked;
+    uncaptured_since.reset();
+    if (capture->pending_frames().value_or(1) > 0)
+        uncaptured_since = clock.now();
+    if (reached) {
+        flush_target = state.newest().sequence;
+        flushes_done = asked;
+    }
+    return reached;
 }
 
 void Replicator::Impl::lost(const std::string& reason) {

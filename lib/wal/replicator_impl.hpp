@@ -33,6 +33,7 @@ struct Replicator::Impl {
     void start_threads();
     void stop_threads();
     bool drain(std::stop_token stop, std::optional<Steady::time_point> deadline);
+    std::uint64_t state_target();
     void rethrow_failure();
     bool monitor_failed() const;
     ShipStatus status() const;
@@ -46,7 +47,7 @@ struct Replicator::Impl {
     void look_at_place();
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so
     void end_gap();
-    void capture_all(bool even_if_early);
+    bool capture_all(bool even_if_early);
     void lost(const std::string& reason);
     void maybe_checkpoint();
     void serve_view();

@@ -177,6 +177,7 @@ while True:
     held.append(s.accept())
 END
 test_pids+=($!)
+disown
 within 5 test -s "$T/port"
 dead="s3://b?endpoint=http://127.0.0.1:$(cat "$T/port")&region=x"
 for store in "$down" "$dead"; do
@@ -247,7 +248,16 @@ if [ "$(id -u)" = 0 ] && unshare -pf --mount-proc true 2>/dev/null; then
 fi
 
 say "at a terminal: the command is in its foreground, Ctrl-C reaches it, Ctrl-Z stops and fg continues"
-cat >"$T/tty.py" <<'END'
+cat >"$T/tty-app" <<'END'
+#!/bin/bash
+trap "echo GOT-INT; exit 4" INT
+echo READY
+read -r line
+echo "READ $line"
+while :; do sleep 0.1; done
+END
+chmod +x "$T/tty-app"
+cat >"$T/terminal.py" <<'END'
 import os, pty, signal, sys, time
 db = os.environ['db']
 pid, fd = pty.fork()
@@ -272,9 +282,8 @@ def wait_for(text, seconds=20):
     sys.exit(f'no {text!r} in {seen!r}')
 def type_(text):
     os.write(fd, text)
-app = 'trap "echo G\\OT-INT; exit 4" INT; read line; echo "R\\EAD $line"; while :; do sleep 0.1; done'
-type_(f"zl-walship {db} -- bash -c '{app}'\n".encode())
-time.sleep(1)
+type_(f'zl-walship {db} -- {os.environ["T"]}/tty-app\n'.encode())
+wait_for(b'READY')
 type_(b'hello\n')
 wait_for(b'READ hello')
 type_(b'\x1a')
@@ -289,4 +298,4 @@ type_(b'echo code=$?\n')
 wait_for(b'code=4')
 type_(b'exit\n')
 END
-timeout 60 python3 "$T/tty.py"
+timeout 60 python3 "$T/terminal.py"

@@ -19,6 +19,7 @@ manager() { # ADDRESS
     rm -f "$T/log"
     python3 "$T/manager.py" "$1" "$T/log" &
     test_pids+=($!)
+    disown
     within 5 test -e "$T/log"
 }
 told() { grep -qE "$1" "$T/log"; }

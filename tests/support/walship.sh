@@ -69,7 +69,7 @@ drain_ship() {
 }
 end_of() { # PID: its exit code in $code
     code=0
-    wait "$1" || code=$?
+    wait "$1" 2>/dev/null || code=$?
 }
 ship_status() { { zl-walship --status --json "$DB" || true; } | jq -r "$1"; }
 is_streaming() { [ "$(ship_status .state 2>/dev/null)" = streaming ]; }
