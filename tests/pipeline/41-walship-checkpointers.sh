@@ -13,6 +13,7 @@ sqlite3 "$DB" >/dev/null 'CREATE TABLE t (id INTEGER PRIMARY KEY, ns INTEGER, da
     'INSERT INTO tally VALUES (1, 0)'
 start_ship --sync-interval 100ms --snapshot-interval 5s
 within 10 is_streaming
+resyncs=$(ship_status .resyncs)
 
 others=()
 for i in 1 2 3 4; do
@@ -49,6 +50,7 @@ for pid in "${others[@]}"; do
     end_of "$pid"
     [ "$code" = 0 ] || fail "a writer or checkpointer failed: $code"
 done
+[ "$(ship_status .resyncs)" = "$resyncs" ] || fail "continuity was lost under our read lock"
 drain_ship
 cat "$T"/log.* >"$T/log"
 check_same
