@@ -102,6 +102,9 @@ LiveDb::LiveDb(const std::string& path, Options options) : path_(resolve(path)) 
     require_wal(options.enable_wal);
     barrier_ = connect();
     checkpointer_ = connect();
+    // A connection that never read does not know yet that there is a WAL: its checkpoint does
+    // nothing, reports -1 frames, and success.
+    nudge();
     begin_read();
     wal_fd_ = open_file(path_ + "-wal", O_RDONLY);
     map_index();
@@ -255,15 +258,14 @@ void LiveDb::unlock_writers() noexcept {
 }
 
 std::optional<LiveDb::Checkpointed> LiveDb::checkpoint() {
-    // A connection that never read does not know yet that there is a WAL: its checkpoint does
-    // nothing, reports -1 frames, and success.
-    nudge();
     Checkpointed done;
     const int code = ::sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main",
                                                  SQLITE_CHECKPOINT_PASSIVE, &done.wal_frames,
                                                  &done.backfilled);
     if (code == SQLITE_OK && done.wal_frames >= 0)
         return done;
+    if (code == SQLITE_OK) // -1 frames: it has not looked at the WAL yet
+        nudge();
     if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY)
         return std::nullopt;
     throw sqlite_error(path_, "checkpoint", code, checkpointer_.get());
