@@ -476,6 +476,8 @@ void Capture::begin_generation(const Fork& fork) {
     header.page_count = scanned_.page_count;
     header.parent = fork.parent;
     header.fork_sequence = fork.fork_sequence;
+    header.resync = fork.reason;
+    header.gap_from = fork.gap_from;
     header.checksum_before = header.checksum_after = scanned_.checksum;
     const std::string path = state_.temp_path(header.sequence);
     UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);

@@ -43,6 +43,8 @@ struct Fork {
     std::uint64_t claim_sequence = 1;
     Digest prev;       ///< id of segment claim_sequence - 1, if there is one
     TimePoint after{}; ///< times must be later than this
+    std::string reason;
+    std::optional<TimePoint> gap_from; ///< as in SegmentHeader
 };
 
 class Capture {

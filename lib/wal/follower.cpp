@@ -20,9 +20,29 @@ bool Follower::first_step() {
     return true;
 }
 
+/// Two small requests when there is nothing. A follower that slept for long may stand in the middle
+/// of what is now one merged object: then only metadata.json shows that there is more.
+bool Follower::is_behind() {
+    const std::uint64_t at = sequence();
+    ListOptions options;
+    options.start_after = run_.keys.segment(at);
+    bool more = false;
+    run_.store.list(run_.keys.segments(), options, [&](const ObjectInfo&) {
+        more = true;
+        return false;
+    });
+    if (more)
+        return true;
+    ReplicaCatalogue catalogue(run_.store, run_.keys);
+    const auto& metadata = catalogue.metadata();
+    return metadata && metadata->latest_wal_sequence > at;
+}
+
 bool Follower::step() {
     if (!copy_)
         return first_step();
+    if (!is_behind())
+        return false;
     for (int attempt = 0;; ++attempt) {
         ReplicaCatalogue catalogue(run_.store, run_.keys);
         try {
@@ -38,10 +58,7 @@ bool Follower::step() {
 
 bool Follower::apply_segments(ReplicaCatalogue& catalogue) {
     const SegmentLink from = copy_->link();
-    auto objects = catalogue.objects(from.range.last);
-    if (objects.empty())
-        return false;
-    RestoreChain chain(from.range.last, std::move(objects));
+    RestoreChain chain(from.range.last, catalogue.objects(from.range.last));
     std::vector<PlannedSegment> batch;
     std::uint64_t bytes = 0;
     for (const auto& o : chain.path(chain.states().size() - 1)) {

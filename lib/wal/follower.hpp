@@ -27,6 +27,7 @@ public:
 
 private:
     bool first_step();
+    bool is_behind();
     bool apply_segments(ReplicaCatalogue& catalogue);
     bool rebuild();
     std::string spool_path() const { return site_.directory() + "/segments"; }

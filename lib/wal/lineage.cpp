@@ -133,6 +133,7 @@ void Lineage::first_generation(const ReplicaHead& head) {
 void Lineage::new_generation(Fork fork, const std::string& reason) {
     const std::string generation = random_id();
     log_.info("new generation " + generation + ": " + reason);
+    fork.reason = reason;
     capture_.rehash();
     state_.set_note(kClaim, std::to_string(fork.claim_sequence));
     state_.set_note("parent", fork.parent);
@@ -164,7 +165,9 @@ void Lineage::resync(const std::string& reason, std::optional<TimePoint> gap_fro
     // must not lie in the way of the next one: it was not sent (upload_limit), and is dropped.
     if (upload_limit(state_) != UINT64_MAX)
         state_.drop_queue();
-    new_generation(fork_from(state_.newest()), reason);
+    Fork fork = fork_from(state_.newest());
+    fork.gap_from = gap_from;
+    new_generation(std::move(fork), reason);
 }
 
 std::uint64_t Lineage::upload_limit(ShipState& state) {

@@ -23,14 +23,22 @@ struct FrameRun {
     std::size_t first = 0, end = 0;
 };
 
+/// One per thread that fetches frames; they grow to the largest frame and stay.
+struct FrameBuffers {
+    std::vector<std::byte> compressed, content;
+    FrameDecompressor zstd;
+};
+
 /// Takes frames one by one as they arrive and writes the pages of those that are needed.
 class FrameReceiver final : public Sink {
 public:
     FrameReceiver(const std::vector<SeekEntry>& frames, std::size_t first, std::size_t end,
                   const std::vector<char>& needed, std::uint32_t first_page, PageWriter& writer,
-                  Progress& progress, const std::stop_token& stop)
+                  FrameBuffers& buffers, Progress& progress, const std::stop_token& stop)
         : frames_(frames), frame_(first), end_(end), needed_(needed), page_(first_page),
-          writer_(writer), progress_(progress), stop_(stop) {}
+          writer_(writer), buffers_(buffers), progress_(progress), stop_(stop) {
+        buffers_.compressed.clear(); // of a transfer that failed
+    }
 
     void write(Bytes data) override {
         if (stop_.stop_requested())
@@ -42,8 +50,8 @@ public:
             const std::size_t size = frames_[frame_].compressed_size;
             const std::size_t n = std::min(data.size(), size - taken_);
             if (needed_[frame_])
-                compressed_.insert(compressed_.end(), data.begin(),
-                                   data.begin() + static_cast<std::ptrdiff_t>(n));
+                buffers_.compressed.insert(buffers_.compressed.end(), data.begin(),
+                                           data.begin() + static_cast<std::ptrdiff_t>(n));
             taken_ += n;
             data = data.subspan(n);
             if (taken_ == size)
@@ -56,9 +64,9 @@ private:
     void end_frame() {
         const std::uint32_t content = frames_[frame_].content_size;
         if (needed_[frame_]) {
-            zstd_.decompress(compressed_, content, content_);
-            writer_.snapshot_pages(page_, content_);
-            compressed_.clear();
+            buffers_.zstd.decompress(buffers_.compressed, content, buffers_.content);
+            writer_.snapshot_pages(page_, buffers_.content);
+            buffers_.compressed.clear();
         }
         page_ += content / writer_.page_size();
         taken_ = 0;
@@ -70,11 +78,10 @@ private:
     const std::vector<char>& needed_;
     std::uint32_t page_; ///< first page of the frame
     PageWriter& writer_;
+    FrameBuffers& buffers_;
     Progress& progress_;
     const std::stop_token& stop_;
     std::size_t taken_ = 0; ///< of the frame
-    std::vector<std::byte> compressed_, content_;
-    FrameDecompressor zstd_;
 };
 
 /// Runs of frames worth one request each.

@@ -110,7 +110,20 @@ private:
                 if (g.id == r.generation) {
                     r.parent = g.parent;
                     r.fork_sequence = g.fork_sequence;
+                    note_gap_before(g, r);
                 }
+    }
+
+    /// A generation that begins after a gap says so in its claim.
+    void note_gap_before(const GenerationInfo& g, RestorableRange& r) {
+        for (const Object& o : objects_) {
+            if (o.merged || o.range.first != g.first_sequence)
+                continue;
+            const SegmentHeader& claim = catalogue_.header(o);
+            if (claim.generation == g.id && claim.gap_from)
+                r.remarks.push_back("gap: " + format_rfc3339(*claim.gap_from) + " - " +
+                                    format_rfc3339(claim.time));
+        }
     }
 
     void describe_segments(const RestoreChain& chain, std::size_t end, RestorableRange& r) {

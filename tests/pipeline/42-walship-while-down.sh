@@ -139,26 +139,30 @@ write_rows 10
 ship_again
 first_moment_is_kept "$last" "$T/log.first"
 
-say "the state of a power loss: database and WAL are back at an earlier moment"
-ship_first
-hold_open
-write_rows 10
-mkdir -p "$T/power"
-cp "$DB" "$DB-wal" "$T/power/" # no writer: consistent
-cp "$T/log" "$T/log.older"
-write_rows 10
-once
-check_segments
-last=$segments
-cp "$T/log" "$T/log.first"
-let_go
-rm -f "$DB-shm"
-cp "$T/power/app.db" "$DB"
-cp "$T/power/app.db-wal" "$DB-wal"
-cp "$T/log.older" "$T/log"
-write_rows 7
-ship_again
-first_moment_is_kept "$last" "$T/log.first"
+for rows in 7 30; do
+    say "the state of a power loss: all is back at an earlier moment, then $rows other commits"
+    ship_first
+    hold_open
+    write_rows 10
+    mkdir -p "$T/power"
+    cp "$DB" "$DB-wal" "$T/power/" # nobody writes: consistent
+    cp "$T/log" "$T/log.older"
+    write_rows 10
+    once
+    check_segments
+    last=$segments
+    cp "$T/log" "$T/log.first"
+    let_go
+    rm -f "$DB-shm"
+    cp "$T/power/app.db" "$DB"
+    cp "$T/power/app.db-wal" "$DB-wal"
+    cp "$T/log.older" "$T/log"
+    hold_open # so that the same WAL goes on
+    write_rows $rows
+    ship_again
+    let_go
+    first_moment_is_kept "$last" "$T/log.first"
+done
 
 say "the cache directory is lost, the database is as shipped: it goes on"
 ship_first

@@ -70,7 +70,8 @@ public:
             return 0;
         };
         int code = sqlite3_exec(db_, sql.c_str(), keep, &last, &error);
-        INFO(sql << ": " << (error ? error : ""));
+        const std::string reason = error ? error : "";
+        INFO(sql << ": " << reason);
         sqlite3_free(error);
         REQUIRE(code == SQLITE_OK);
         return last;

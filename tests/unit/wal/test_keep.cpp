@@ -62,7 +62,7 @@ public:
     explicit Watched(ObjectStore& inner) : inner_(inner) {}
     std::function<void(const std::string& what, const std::string& key)> before;
     std::uint64_t requests = 0;
-    bool conditional = true;
+    bool conditional = true, unsupported = false;
 
     std::string identity() const override { return inner_.identity(); }
     std::string describe(const std::string& key) const override { return inner_.describe(key); }
@@ -77,6 +77,9 @@ public:
     }
     std::string put(const std::string& key, const Body& body, const PutOptions& options) override {
         note("put", key);
+        CHECK_FALSE((options.if_none_match && !conditional));
+        if (options.if_none_match && unsupported)
+            throw Error(ErrorKind::unsupported, "501 Not Implemented");
         return inner_.put(key, body, options);
     }
     void remove(const std::string& key) override {
@@ -841,6 +844,16 @@ TEST_SUITE("wal/keep") {
         run_all(again);
         CHECK(r.state->entries(CatalogueEntry::Kind::merged).size() == 1);
         CHECK(r.log.all.empty());
+        // A server that has no conditions after all.
+        r.state->remove_entry(merged[0].key);
+        r.inner->remove(merged[0].key);
+        r.store.unsupported = true;
+        auto plain = r.keeper();
+        r.now += minutes(11);
+        run_all(plain);
+        r.store.unsupported = false;
+        CHECK(look_at(r).merged == 1);
+        CHECK(r.log.all.empty());
         // Junk in its place is replaced.
         r.state->remove_entry(merged[0].key);
         put_text(*r.inner, merged[0].key, std::string(5000, 'x'));
@@ -938,8 +951,11 @@ std::set<std::string> deleted(const KeepCatalogue& c, Millis now, Millis retain 
                               Millis fine = kDay, std::uint64_t head = 0) {
     std::set<std::string> out;
     for (const CatalogueEntry& e :
-         plan_deletes(c, {retain, fine, TimePoint(hours(24 * 20000)) + now, head}))
+         plan_deletes(c, {retain, fine, TimePoint(hours(24 * 20000)) + now, head})) {
         out.insert(e.key);
+        // It may stop anywhere: a kill, a store that is gone.
+        CHECK(is_restorable(c, out));
+    }
     return out;
 }
 
@@ -1070,6 +1086,27 @@ TEST_SUITE("wal/retention") {
         // Without a snapshot nothing goes.
         c.snapshots.clear();
         CHECK(deleted(c, kDay * 365).empty());
+    }
+
+    TEST_CASE("deleting: moments of the last 24 h count, not the age of what they need") {
+        KeepCatalogue c;
+        for (std::uint64_t n = 1; n <= 10; ++n)
+            c.segments.push_back(single_at(n, hours(n)));
+        c.segments.push_back(single_at(11, hours(40)));
+        c.snapshots = {snapshot_at(1, hours(1)), snapshot_at(10, hours(10)),
+                       snapshot_at(11, hours(40))};
+        // An hour ago, and 20 hours ago too, state 10 was the newest.
+        auto gone = deleted(c, hours(41), Millis(1), Millis(1));
+        CHECK_FALSE(gone.contains(c.snapshots[1].key));
+        CHECK(gone.contains(c.snapshots[0].key));
+
+        KeepCatalogue d;
+        d.segments = {single_at(1, Millis(0)), single_at(2, hours(1)), single_at(3, hours(20)),
+                      single_at(4, hours(29))};
+        d.snapshots = {snapshot_at(1, Millis(0)), snapshot_at(4, hours(29))};
+        d.merged = {merged_at(2, 3, hours(20), 1)};
+        CHECK(deleted(d, hours(30), kDay * 7, Millis(1)).empty()); // 2 was the newest until 20
+        CHECK(deleted(d, hours(44), kDay * 7, Millis(1)).contains(d.segments[1].key));
     }
 
     TEST_CASE("deleting: the base stays, and all that is after it but what is covered") {
