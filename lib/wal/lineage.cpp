@@ -140,7 +140,6 @@ void Lineage::new_generation(Fork fork, const std::string& reason) {
     state_.set_note("fork_sequence", std::to_string(fork.fork_sequence));
     identify(state_.note(kDbId).value_or(random_id()), generation);
     capture_.begin_generation(fork);
-    ++resyncs_;
 }
 
 void Lineage::go_on(Capture::Continuity continuity, const std::string& reason) {

@@ -37,7 +37,7 @@ public:
     static void opened(ShipState& state, const std::string& generation);
     /// First sequence of the newest generation; 0: not known.
     static std::uint64_t claim_sequence(ShipState& state);
-    /// Resyncs and generations since the start.
+    /// Losses of continuity so far.
     std::uint64_t resyncs() const { return resyncs_; }
 
 private:

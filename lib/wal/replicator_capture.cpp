@@ -56,6 +56,7 @@ void Replicator::Impl::detach(const std::string& why) {
     view_cancel = true;
     while (view_in_use) // its pages are read through our descriptors
         monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    resyncs_before += lineage->resyncs();
     lineage.reset();
     capture.reset();
     is_settled = false;
@@ -287,7 +288,7 @@ void Replicator::Impl::publish() {
         if (capture) {
             s.wal_frames = capture->wal_frames();
             s.wal_bytes = capture->db().wal_size();
-            s.resyncs = lineage->resyncs();
+            s.resyncs = resyncs_before + lineage->resyncs();
         }
         s.lag = Millis(0);
         if (queue.oldest_time)

@@ -90,6 +90,7 @@ struct Replicator::Impl {
     Millis checkpoint_backoff{1000};
     std::optional<TimePoint> uncaptured_since;
     std::string last_trouble;
+    std::uint64_t resyncs_before = 0; ///< of databases that were let go
 
     // Between the threads.
     std::mutex handover;

@@ -2,111 +2,12 @@
 
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
-#include "base/parallel.hpp"
-#include "stream/zstd_stream.hpp"
+#include "wal/snapshot_fetch.hpp"
 
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
-#include <algorithm>
-#include <mutex>
-
 namespace zl {
-
-namespace {
-
-/// Unneeded frames between two needed ones are fetched along when they are fewer bytes than this: a
-/// request more costs more.
-constexpr std::uint64_t kWorthARequest = 256 << 10;
-
-struct FrameRun {
-    std::size_t first = 0, end = 0;
-};
-
-/// One per thread that fetches frames; they grow to the largest frame and stay.
-struct FrameBuffers {
-    std::vector<std::byte> compressed, content;
-    FrameDecompressor zstd;
-};
-
-/// Takes frames one by one as they arrive and writes the pages of those that are needed.
-class FrameReceiver final : public Sink {
-public:
-    FrameReceiver(const std::vector<SeekEntry>& frames, std::size_t first, std::size_t end,
-                  const std::vector<char>& needed, std::uint32_t first_page, PageWriter& writer,
-                  FrameBuffers& buffers, Progress& progress, const std::stop_token& stop)
-        : frames_(frames), frame_(first), end_(end), needed_(needed), page_(first_page),
-          writer_(writer), buffers_(buffers), progress_(progress), stop_(stop) {
-        buffers_.compressed.clear(); // of a transfer that failed
-    }
-
-    void write(Bytes data) override {
-        if (stop_.stop_requested())
-            throw Interrupted();
-        progress_.advance(static_cast<std::int64_t>(data.size()));
-        while (!data.empty()) {
-            if (frame_ == end_)
-                throw Error(ErrorKind::data, "more bytes than asked for");
-            const std::size_t size = frames_[frame_].compressed_size;
-            const std::size_t n = std::min(data.size(), size - taken_);
-            if (needed_[frame_])
-                buffers_.compressed.insert(buffers_.compressed.end(), data.begin(),
-                                           data.begin() + static_cast<std::ptrdiff_t>(n));
-            taken_ += n;
-            data = data.subspan(n);
-            if (taken_ == size)
-                end_frame();
-        }
-    }
-    bool complete() const { return frame_ == end_; }
-
-private:
-    void end_frame() {
-        const std::uint32_t content = frames_[frame_].content_size;
-        if (needed_[frame_]) {
-            buffers_.zstd.decompress(buffers_.compressed, content, buffers_.content);
-            writer_.snapshot_pages(page_, buffers_.content);
-            buffers_.compressed.clear();
-        }
-        page_ += content / writer_.page_size();
-        taken_ = 0;
-        ++frame_;
-    }
-
-    const std::vector<SeekEntry>& frames_;
-    std::size_t frame_, end_;
-    const std::vector<char>& needed_;
-    std::uint32_t page_; ///< first page of the frame
-    PageWriter& writer_;
-    FrameBuffers& buffers_;
-    Progress& progress_;
-    const std::stop_token& stop_;
-    std::size_t taken_ = 0; ///< of the frame
-};
-
-/// Runs of frames worth one request each.
-std::vector<FrameRun> runs_of(const std::vector<SeekEntry>& frames, const std::vector<char>& needed,
-                              std::uint64_t range) {
-    std::vector<FrameRun> runs;
-    std::uint64_t in_run = 0, gap = 0;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        const std::uint64_t size = frames[i].compressed_size;
-        if (!needed[i]) {
-            gap += size;
-            continue;
-        }
-        if (runs.empty() || gap > kWorthARequest || in_run + gap + size > range) {
-            runs.push_back({i, i});
-            in_run = gap = 0;
-        }
-        in_run += gap + size;
-        gap = 0;
-        runs.back().end = i + 1;
-    }
-    return runs;
-}
-
-} // namespace
 
 RestoreJob::RestoreJob(ReplicaCatalogue& catalogue, const Restorer::Options& options, Log& log,
                        Progress& progress, std::stop_token stop, std::string directory)
@@ -161,52 +62,6 @@ SegmentLink RestoreJob::follow_chain(const RestorePlan& plan) {
     return last;
 }
 
-std::uint64_t RestoreJob::fetch_frames(const RestorePlan& plan, PageWriter& writer,
-                                       std::size_t first, std::size_t end,
-                                       const std::vector<char>& needed) {
-    const std::vector<SeekEntry>& frames = plan.snapshot.frames;
-    GetOptions get;
-    get.range.emplace();
-    std::uint64_t content = 0;
-    for (std::size_t i = 0; i < end; ++i) {
-        (i < first ? get.range->offset : get.range->length) += frames[i].compressed_size;
-        content += i < first ? frames[i].content_size : 0;
-    }
-    FrameReceiver receiver(frames, first, end, needed,
-                           static_cast<std::uint32_t>(content / writer.page_size()) + 1, writer,
-                           progress_, stop_);
-    if (!catalogue_.store().get(plan.snapshot_key, receiver, get)) {
-        catalogue_.vanished(plan.snapshot_key);
-        throw PlanAgain();
-    }
-    if (!receiver.complete())
-        throw Error(ErrorKind::data, "cut short");
-    return get.range->length;
-}
-
-void RestoreJob::write_snapshot_pages(const RestorePlan& plan, PageWriter& writer) {
-    const std::vector<SeekEntry>& frames = plan.snapshot.frames;
-    std::vector<char> needed(frames.size());
-    std::uint64_t page = 1;
-    for (std::size_t i = 0; i < frames.size(); ++i) {
-        if (frames[i].content_size % writer.page_size() != 0)
-            throw Error(ErrorKind::data,
-                        "frame " + std::to_string(i) + " does not hold whole pages");
-        const std::uint32_t count = frames[i].content_size / writer.page_size();
-        needed[i] =
-            page <= writer.page_count() && writer.needs(static_cast<std::uint32_t>(page), count);
-        page += count;
-    }
-    const auto runs = runs_of(frames, needed, kSnapshotRange);
-    std::mutex mutex;
-    // More threads than this only cost memory (two frames each).
-    parallel_for(runs.size(), std::min(options_.jobs, 16), [&](std::size_t i) {
-        const std::uint64_t n = fetch_frames(plan, writer, runs[i].first, runs[i].end, needed);
-        std::lock_guard lock(mutex);
-        snapshot_bytes_ += n;
-    });
-}
-
 RestoreOutcome RestoreJob::run(const RestorePlan& plan) {
     progress_.begin("fetching", plan.bytes);
     const SnapshotHeader& snapshot = plan.snapshot.header;
@@ -226,7 +81,8 @@ RestoreOutcome RestoreJob::run(const RestorePlan& plan) {
     }
     crash_point("restore.writing");
     try {
-        write_snapshot_pages(plan, writer);
+        snapshot_bytes_ +=
+            fetch_snapshot(catalogue_, plan, writer, options_.jobs, progress_, stop_);
         const DbChecksum sum = writer.finish(snapshot.page_count);
         if (sum != target.after)
             throw Error(ErrorKind::data, "the database rebuilt from it has checksum " +

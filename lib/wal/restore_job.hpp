@@ -28,9 +28,6 @@ private:
     void require_space(std::uint64_t size);
     void tie_snapshot(const RestorePlan& plan);
     SegmentLink follow_chain(const RestorePlan& plan);
-    void write_snapshot_pages(const RestorePlan& plan, PageWriter& writer);
-    std::uint64_t fetch_frames(const RestorePlan& plan, PageWriter& writer, std::size_t first,
-                               std::size_t end, const std::vector<char>& needed);
 
     ReplicaCatalogue& catalogue_;
     const Restorer::Options& options_;
@@ -42,8 +39,5 @@ private:
     std::uint64_t snapshot_bytes_ = 0;
     SegmentLink reached_;
 };
-
-/// Bytes of the snapshot per request.
-inline constexpr std::uint64_t kSnapshotRange = 8 << 20;
 
 } // namespace zl

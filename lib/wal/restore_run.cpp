@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "state/sqlite.hpp"
+#include "wal/snapshot_fetch.hpp"
 
 namespace zl {
 

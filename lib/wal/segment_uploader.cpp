@@ -141,7 +141,8 @@ UniqueFd SegmentUploader::open_queued(const QueuedSegment& segment, const std::s
 void SegmentUploader::check_head(const QueuedSegment& next) {
     ReplicaHead head = read_replica_head(store_, keys_);
     QueuedSegment acknowledged = state_.acknowledged();
-    if (head.sequence() < acknowledged.sequence)
+    // Without an id: a replica that vanished is begun anew, with numbers after the old ones.
+    if (head.sequence() < acknowledged.sequence && acknowledged.id != Digest{})
         throw lost_segments(store_, keys_, acknowledged,
                             head.segment ? "ends at segment " + std::to_string(head.sequence())
                                          : "has no segment");
@@ -175,7 +176,7 @@ void SegmentUploader::check_written(const QueuedSegment& segment) {
 
 void SegmentUploader::check_previous(const QueuedSegment& segment) {
     QueuedSegment acknowledged = state_.acknowledged();
-    if (acknowledged.sequence == 0 || acknowledged.sequence + 1 != segment.sequence)
+    if (acknowledged.id == Digest{} || acknowledged.sequence + 1 != segment.sequence)
         return;
     if (!is_stored(acknowledged, keys_.segment(acknowledged.sequence)))
         throw lost_segments(store_, keys_, acknowledged,

@@ -155,7 +155,8 @@ public:
     QueuedSegment acknowledged();
     /// Take over another's head as acknowledged (a host that restored; a new generation's parent). The
     /// position is forgotten, page hashes stay: set_position() or the commit_segment() of a claim
-    /// follows. The queue must be empty.
+    /// follows. The queue must be empty. An id of zeros: there is no such segment, only numbers up to
+    /// its sequence are used up (a replica that vanished).
     void adopt(const QueuedSegment& acknowledged);
     /// Drop the whole queue (its files too), position and hashes: only when the replica turned out
     /// to be another's.

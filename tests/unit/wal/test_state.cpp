@@ -827,6 +827,27 @@ TEST_SUITE("wal/segment uploader") {
         CHECK(check_chain(store) == 0);
     }
 
+    TEST_CASE("a replica that vanished is begun anew where its numbers ended") {
+        for (bool conditional : {true, false}) {
+            TempDir dir;
+            FaultyStore store(dir.path + "/store");
+            ShipState state(dir.path + "/cache");
+            QueuedSegment used_up;
+            used_up.sequence = 57;
+            state.adopt(used_up);
+            capture(state);
+            capture(state, 2);
+            send_all(store, state, conditional);
+            CHECK(state.acknowledged().sequence == 59);
+            CHECK(read_replica_head(store, kKeys).sequence() == 59);
+            // But not over somebody else's.
+            ShipState other(dir.path + "/other");
+            other.adopt(used_up);
+            capture(other);
+            CHECK(kind_of([&] { send_all(store, other, conditional); }) == ErrorKind::fenced);
+        }
+    }
+
     TEST_CASE("a number of ours that is another's in the store: fenced, also at the head") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");
