@@ -110,15 +110,24 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
 void Lineage::first_generation(const ReplicaHead& head) {
     const std::uint64_t known = state_.acknowledged().sequence;
     const std::uint64_t named = head.metadata ? head.metadata->latest_wal_sequence : 0;
-    if (known > 0)
-        log_.warn("the replica of " + options_.name + " had segments up to " +
-                  std::to_string(known) + " and has none now: starting anew");
+    if (known > 0 && !options_.take_over)
+        throw Error(ErrorKind::data,
+                    "the replica of " + options_.name + " is gone: segment " +
+                        std::to_string(known) + " was confirmed, and the store has none now",
+                    "a missing mount or another bucket looks like that. Nothing was changed; "
+                    "--take-over begins a new history there");
     state_.drop_queue();
     QueuedSegment before = state_.acknowledged();
-    if (named > known) {
-        before.sequence = named;
+    if (known > 0 || named > 0) { // those numbers are used up, but no such object is there
+        before.sequence = std::max(known, named);
         before.id = {};
+        before.generation.clear();
         state_.adopt(before);
+        for (auto kind : {CatalogueEntry::Kind::segment, CatalogueEntry::Kind::merged,
+                          CatalogueEntry::Kind::snapshot})
+            for (const CatalogueEntry& e : state_.entries(kind))
+                state_.remove_entry(e.key);
+        state_.clear_note("catalogue");
     }
     Fork fork = fork_from(before);
     fork.parent.clear();

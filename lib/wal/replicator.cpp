@@ -77,7 +77,8 @@ bool Replicator::Impl::run(std::stop_token stop) {
     start_threads();
     while (!stop.stop_requested() && !monitor.failure()) {
         tick();
-        watch.wait(time_to_wait());
+        if (watch.wait(time_to_wait()) == ChangeWatch::Woken::changed)
+            last_write = Steady::now();
     }
     monitor.update([](ShipStatus& s) { s.state = "draining"; });
     bool drained = false;

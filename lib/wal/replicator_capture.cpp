@@ -10,9 +10,12 @@ namespace zl {
 
 namespace {
 
-constexpr Millis kIdleWait{250};
-constexpr Millis kHotWait{2};   ///< frames were written, the commit shows any moment
-constexpr Millis kHotFor{100};
+constexpr Millis kIdleWait{1000};
+constexpr Millis kBlindWait{100}; ///< where file events do not work
+// A write into the WAL is seen before its commit is: look often for a while, then less.
+constexpr Millis kHotWait{2}, kWarmWait{20};
+constexpr Millis kHotFor{50}, kWarmFor{2000};
+constexpr Millis kPublishEvery{5000}; ///< without news
 constexpr Millis kLookAgain{3000}; ///< at the head of the replica, while it is not known
 constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
@@ -84,6 +87,7 @@ bool Replicator::Impl::settled() {
     if (unreachable && !lineage->settle_offline(continuity, lost_reason))
         throw *unreachable;
     is_settled = true;
+    changed();
     last_trouble.clear();
     return true;
 }
@@ -205,7 +209,7 @@ bool Replicator::Impl::capture_all(bool even_if_early) {
         if (step == Capture::Step::nothing)
             break;
         last_capture = Steady::now();
-        monitor.notify();
+        changed();
         if (hold_back())
             break;
     }
@@ -221,7 +225,7 @@ bool Replicator::Impl::capture_all(bool even_if_early) {
 
 void Replicator::Impl::lost(const std::string& reason) {
     lineage->resync(reason);
-    monitor.notify();
+    changed();
 }
 
 void Replicator::Impl::maybe_checkpoint() {
@@ -245,7 +249,7 @@ void Replicator::Impl::maybe_checkpoint() {
         break;
     }
     next_checkpoint = Steady::now() + checkpoint_backoff;
-    monitor.notify();
+    changed();
 }
 
 /// The keep thread asked for the state at the position.
@@ -264,12 +268,24 @@ void Replicator::Impl::serve_view() {
     view_wanted.reset();
 }
 
-void Replicator::Impl::publish() {
+/// Something that the status shows, or that another thread may wait for.
+void Replicator::Impl::changed() {
+    ++changes;
+    monitor.notify();
+}
+
+void Replicator::Impl::publish(bool always) {
+    // The state is asked only when there is news: an idle shipper costs next to nothing.
+    const auto pending_now = capture ? capture->pending_frames() : std::nullopt;
+    if (!always && changes == published && pending_now == 0U && Steady::now() < next_publish)
+        return;
+    published = changes;
+    next_publish = Steady::now() + kPublishEvery;
     const auto queue = state.queue_size();
     const QueuedSegment last = state.acknowledged();
     const TimePoint now = clock.now();
     const auto position = capture ? capture->position() : std::nullopt;
-    const auto pending = capture ? capture->pending_frames() : std::nullopt;
+    const auto& pending = pending_now;
     monitor.update([&](ShipStatus& s) {
         s.conditional = conditional;
         s.captured_sequence = state.newest().sequence;
@@ -312,8 +328,9 @@ void Replicator::Impl::publish() {
 }
 
 Millis Replicator::Impl::time_to_wait() const {
+    const Millis idle = watch.works() ? kIdleWait : kBlindWait;
     if (!capture || !is_settled || gap_from)
-        return kIdleWait;
+        return Millis(250);
     if (flushes_asked > flushes_done)
         return kHotWait;
     const auto now = Steady::now();
@@ -321,9 +338,11 @@ Millis Replicator::Impl::time_to_wait() const {
     if (uncaptured_since) {
         const auto due = last_capture + options.sync_interval;
         const auto left = std::chrono::duration_cast<Millis>(due - now) + Millis(1);
-        return std::clamp(left, kHotWait, kIdleWait);
+        return std::clamp(left, kHotWait, idle);
     }
-    return now < hot_until ? kHotWait : kIdleWait;
+    if (now < last_write + kHotFor && options.sync_interval < kHotFor)
+        return kHotWait;
+    return now < last_write + kWarmFor ? kWarmWait : idle;
 }
 
 } // namespace zl

@@ -51,7 +51,8 @@ struct Replicator::Impl {
     void lost(const std::string& reason);
     void maybe_checkpoint();
     void serve_view();
-    void publish();
+    void publish(bool always = false);
+    void changed();
     Millis time_to_wait() const;
     void trouble(const std::string& what, const Error& error);
 
@@ -86,7 +87,8 @@ struct Replicator::Impl {
     std::string lost_reason;
     bool is_settled = false;
     std::optional<TimePoint> gap_from; ///< the read lock was given up
-    Steady::time_point last_capture{}, next_look{}, next_place{}, next_checkpoint{}, hot_until{};
+    Steady::time_point last_capture{}, next_look{}, next_place{}, next_checkpoint{},
+        last_write{}, next_publish{};
     Millis checkpoint_backoff{1000};
     std::optional<TimePoint> uncaptured_since;
     std::string last_trouble;
@@ -99,6 +101,8 @@ struct Replicator::Impl {
                       drained_out = false, store_works = true,
                       conditional = true,
                       ended = false, one_shot = false;
+    std::atomic<std::uint64_t> changes = 0; ///< captured, acknowledged, snapshot made, ...
+    std::uint64_t published = UINT64_MAX;   ///< changes that the status shows
     std::atomic<std::uint64_t> flushes_asked = 0, flushes_done = 0, flush_target = 0;
     std::unique_ptr<SegmentUploader> uploader;
     std::mutex metadata_mutex;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr Millis kFirstPause{250}, kLongestPause{30000};
 constexpr Millis kDeniedFor{std::chrono::minutes(10)}; ///< then refused credentials are final
+constexpr Millis kLookEvery{5000}; ///< without news
 constexpr Millis kMetadataEvery{std::chrono::minutes(5)};
 
 /// What repeating cannot cure.
@@ -26,10 +27,7 @@ bool is_final(const Error& e) {
 
 void Replicator::Impl::pause(std::stop_token stop, Millis time) {
     std::stop_callback wake(stop, [this] { monitor.notify(); });
-    const auto until = Steady::now() + time;
-    while (!stop.stop_requested() && Steady::now() < until)
-        monitor.wait_until(std::min(until, Steady::now() + Millis(200)),
-                           [&] { return stop.stop_requested(); });
+    monitor.wait_until(Steady::now() + time, [&] { return stop.stop_requested(); });
 }
 
 void Replicator::Impl::upload_loop(std::stop_token stop) {
@@ -38,9 +36,10 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
     std::optional<Steady::time_point> denied_since;
     while (!stop.stop_requested()) {
         try {
+            const std::uint64_t seen = changes;
             if (!has_sendable()) {
-                monitor.wait_until(Steady::now() + Millis(1000), [&] {
-                    return stop.stop_requested() || has_sendable();
+                monitor.wait_until(Steady::now() + kLookEvery, [&] {
+                    return stop.stop_requested() || changes != seen;
                 });
                 continue;
             }
@@ -53,8 +52,9 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 store_works = true;
                 denied_since.reset();
                 wait = kFirstPause;
-                monitor.notify();
-                watch.wake();
+                changed();
+                if (drained_out || one_shot || flushes_asked > 0)
+                    watch.wake();
             }
             store_works = true;
             wait = kFirstPause;
@@ -116,6 +116,7 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
     how.retain = options.retain;
     how.fine = options.fine;
     ReplicaKeeper keeper(store, keys, state, how, log);
+    const Millis look_every = std::clamp(options.snapshot_interval / 4, Millis(200), kLookEvery);
     Millis wait = kFirstPause;
     bool begun = false;
     while (!stop.stop_requested()) {
@@ -125,10 +126,17 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
                 keeper.bootstrap();
                 begun = true;
             }
+            const std::uint64_t seen = changes;
             const bool worked = begun && (keep_step(stop) || (!drained_out && keeper.step(stop)));
             wait = kFirstPause;
-            if (!worked)
-                pause(stop, Millis(begun ? 500 : 50));
+            if (worked)
+                continue;
+            // A busy database is no reason to look more often, unless somebody waits for a snapshot.
+            monitor.wait_until(Steady::now() + look_every, [&] {
+                return stop.stop_requested() ||
+                       (changes != seen &&
+                        (!begun || one_shot || upload_limit() != UINT64_MAX));
+            });
         } catch (const Interrupted&) {
             return;
         } catch (const Error& e) {
@@ -202,7 +210,7 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
         Impl& impl;
         ~Release() {
             impl.view_in_use = false;
-            impl.monitor.notify();
+            impl.changed();
             impl.watch.wake();
         }
     } release{*this};

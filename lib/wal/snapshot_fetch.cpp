@@ -120,6 +120,7 @@ public:
             first_page_[i] = static_cast<std::uint32_t>(page);
             needed_[i] = page <= writer_.page_count() && writer_.needs(first_page_[i], count);
             page += count;
+            largest_ = std::max<std::size_t>(largest_, frames_[i].compressed_size);
         }
     }
 
@@ -137,8 +138,11 @@ public:
 private:
     std::unique_ptr<FrameBuffers> take_buffers() {
         std::lock_guard lock(mutex_);
-        if (free_.empty())
-            return std::make_unique<FrameBuffers>();
+        if (free_.empty()) {
+            auto made = std::make_unique<FrameBuffers>();
+            made->compressed.reserve(largest_);
+            return made;
+        }
         auto out = std::move(free_.back());
         free_.pop_back();
         return out;
@@ -172,6 +176,7 @@ private:
     std::mutex mutex_;
     std::vector<std::unique_ptr<FrameBuffers>> free_;
     std::uint64_t bytes_ = 0;
+    std::size_t largest_ = 0; ///< frame, compressed
 };
 
 } // namespace

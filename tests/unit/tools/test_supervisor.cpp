@@ -198,7 +198,7 @@ TEST_SUITE("tools/supervisor") {
             ::signal(SIGHUP, SIG_IGN);
             ::signal(SIGTERM, SIG_DFL);
             return supervise(dir, "kill -HUP $$; echo \"$(ps -o pgid= -p $$)\" $$ >$D/group\n"
-                                  "grep -E 'Sig(Blk|Ign)' /proc/$$/status >$D/sig; kill -USR1 $$");
+                                  "grep -E 'Sig(Blk|Ign)' /proc/self/status >$D/sig; kill -USR1 $$");
         });
         CHECK(run.wait() == 128 + SIGUSR1);
         std::string group = run.file("group");

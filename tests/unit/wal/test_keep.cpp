@@ -762,12 +762,19 @@ TEST_SUITE("wal/keep") {
         r.fork("00000000000000a2");
         for (int i = 0; i < 20; ++i)
             r.commit(seconds(2));
+        for (std::uint64_t n = 15; n <= 28; ++n) // around the border of the generations
+            put_text(*r.inner, r.keys.segment(n), "junk");
+        put_text(*r.inner, r.keys.merged({5, 6}), "not read");
+        put_text(*r.inner, r.keys.merged({5, 8}), "not read");
         KeepCatalogue c = scan_replica(r.store, r.keys, r.log);
         for (const CatalogueEntry& e : c.segments) {
             CAPTURE(e.key);
             CHECK(e.generation == r.moments.at(e.range.last).generation);
         }
-        CHECK(c.segments.size() + c.merged.size() >= 40);
+        CHECK(c.segments.size() >= 28);
+        for (const CatalogueEntry& e : c.merged)
+            CHECK(e.level == (e.range.last == 8 ? 2 : 1));
+        CHECK(c.merged.size() >= 2);
         CHECK(c.snapshots.size() == 2);
     }
 
