@@ -12,7 +12,7 @@ packages=(meson ninja-build g++ pkg-config ca-certificates scdoc libcli11-dev li
 case $what in
 build) ;;
 test)
-    packages+=(zstd libarchive-tools acl attr libcap2-bin python3 curl jq sqlite3 umoci skopeo time
+    packages+=(zstd libarchive-tools acl attr libcap2-bin python3 curl jq sqlite3 strace faketime umoci skopeo time
         procps util-linux e2fsprogs xz-utils
         ceph-mon ceph-osd radosgw ceph-common
         swift-proxy swift-account swift-container swift-object memcached)

@@ -5,6 +5,7 @@
 #include "base/handle.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <thread>
@@ -23,6 +24,15 @@ constexpr std::uint64_t kMaxSegmentBytes = std::uint64_t{4} << 30;
 /// A difference of at most this is worth a segment whatever the size of the database.
 constexpr std::uint64_t kSmallDelta = 4 << 20;
 constexpr int kBarrierBusyMs = 20;
+
+/// A segment under way: gone unless it was committed. On a full disk its bytes are needed.
+struct TemporarySegment {
+    std::string path;
+    UniqueFd fd;
+    explicit TemporarySegment(std::string name)
+        : path(std::move(name)), fd(open_file(path, O_RDWR | O_CREAT | O_TRUNC)) {}
+    ~TemporarySegment() { ::unlink(path.c_str()); }
+};
 
 /// Pages of a batch where the WAL has them.
 class BatchPages final : public PageSource {
@@ -258,9 +268,8 @@ SegmentHeader Capture::next_header() {
 /// Writes @p list (ascending) and takes the position to the state that it makes.
 void Capture::write_segment(SegmentHeader& header, const std::vector<std::uint32_t>& list,
                             PageSource& pages, const WalPosition& end) {
-    const std::string path = state_.temp_path(header.sequence);
-    UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);
-    SegmentWriter writer(fd.get(), path, header.page_size, header.sequence, level_);
+    TemporarySegment file(state_.temp_path(header.sequence));
+    SegmentWriter writer(file.fd.get(), file.path, header.page_size, header.sequence, level_);
     std::vector<std::byte> page(header.page_size);
     std::vector<PageHash> hashes;
     hashes.reserve(list.size());
@@ -281,7 +290,8 @@ void Capture::write_segment(SegmentHeader& header, const std::vector<std::uint32
             sum -= dropped;
     }
     header.checksum_after = sum;
-    commit(header, fd.get(), writer.finish(header), end, hashes);
+    const std::uint64_t size = writer.finish(header);
+    commit(header, file.fd.get(), size, end, hashes);
 }
 
 void Capture::commit(const SegmentHeader& header, int fd, std::uint64_t size,
@@ -479,11 +489,10 @@ void Capture::begin_generation(const Fork& fork) {
     header.resync = fork.reason;
     header.gap_from = fork.gap_from;
     header.checksum_before = header.checksum_after = scanned_.checksum;
-    const std::string path = state_.temp_path(header.sequence);
-    UniqueFd fd = open_file(path, O_RDWR | O_CREAT | O_TRUNC);
-    SegmentWriter writer(fd.get(), path, header.page_size, header.sequence, level_);
+    TemporarySegment file(state_.temp_path(header.sequence));
+    SegmentWriter writer(file.fd.get(), file.path, header.page_size, header.sequence, level_);
     const std::uint64_t size = writer.finish(header);
-    commit(header, fd.get(), size, scanned_.wal, {});
+    commit(header, file.fd.get(), size, scanned_.wal, {});
 }
 
 bool Capture::equals(const SegmentHeader& head) {

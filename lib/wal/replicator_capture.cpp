@@ -88,7 +88,6 @@ bool Replicator::Impl::settled() {
         throw *unreachable;
     is_settled = true;
     changed();
-    last_trouble.clear();
     return true;
 }
 
@@ -114,6 +113,11 @@ void Replicator::Impl::tick() {
             maybe_checkpoint();
         }
         serve_view();
+        if (capture && !last_trouble.empty()) {
+            last_trouble.clear();
+            monitor.update([](ShipStatus& s) { s.last_error.clear(); });
+            changed();
+        }
     } catch (const Error& e) {
         if (e.kind() == ErrorKind::fenced || e.kind() == ErrorKind::data ||
             e.kind() == ErrorKind::internal)
@@ -322,6 +326,8 @@ void Replicator::Impl::publish(bool always) {
             s.state = "backpressure";
         else if (!is_settled)
             s.state = "starting";
+        else if (!last_trouble.empty() || !store_works)
+            s.state = "retrying";
         else
             s.state = view_in_use ? "snapshot" : "streaming";
     });

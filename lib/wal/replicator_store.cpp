@@ -48,7 +48,13 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 uploader = std::make_unique<SegmentUploader>(store, keys, state, how, log);
             }
             while (!stop.stop_requested() && uploader->send_next(upload_limit())) {
-                monitor.update([&](ShipStatus& s) { s.last_wal_sync = now_wall(); });
+                monitor.update([&](ShipStatus& s) {
+                    s.last_wal_sync = now_wall();
+                    if (!store_works)
+                        s.last_error.clear();
+                });
+                if (!store_works)
+                    log.info("upload: the store takes segments again");
                 store_works = true;
                 denied_since.reset();
                 wait = kFirstPause;
@@ -61,7 +67,7 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
         } catch (const Interrupted&) {
             return;
         } catch (const Error& e) {
-            store_works = false;
+            const bool news = store_works.exchange(false);
             if (e.kind() == ErrorKind::denied && !denied_since)
                 denied_since = Steady::now();
             const bool refused =
@@ -77,7 +83,10 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 watch.wake();
                 return;
             }
-            log.warn(std::string("upload: ") + e.what());
+            // Once an outage, not at every try.
+            log.write(news ? LogLevel::warning : LogLevel::info,
+                      std::string("upload: ") + e.what());
+            changed();
             pause(stop, wait);
             wait = std::min(wait * 2, kLongestPause);
         } catch (...) {

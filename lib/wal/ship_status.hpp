@@ -12,7 +12,8 @@ namespace zl {
 struct ShipStatus {
     bool running = false;
     /// starting, waiting (no database yet), restoring, blocked (the database is locked by another),
-    /// streaming, snapshot, backpressure (the cache is full: the WAL is the spool), gap (reading was
+    /// streaming, snapshot, retrying (the cache cannot be written, or the store takes nothing),
+    /// backpressure (the cache is full: the WAL is the spool), gap (reading was
     /// given up to save the disk), fenced, failed, draining, stopped
     std::string state = "stopped";
     std::string database, name, store, generation, writer;

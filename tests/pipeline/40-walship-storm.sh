@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: whenever zl-walship is killed, nothing that was committed is lost, nothing is there twice, and
 # the application goes on. Steps: a writer works on and on; the shipper is killed again and again, at
 # any time and at each of its crash points; now and then the replica is restored and checked.

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: others checkpoint the database as hard as they can, in every mode, while many write; the
 # replica is right at each moment, the application's database stays whole, and its commits fast.
 source "$(dirname "$0")/../support/lib.sh"

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: whatever happens to a database while no shipper runs, the next run ships it right: a
 # difference where that is enough, another generation where the history is another one; what was
 # restorable stays so. Each case: ship, change while down, ship, restore, compare.

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: a replica has one writer. A second one is stopped before it changes anything, one that took
 # over wins, and one that slept through it stops by itself; nothing that was in the store is lost.
 source "$(dirname "$0")/../support/lib.sh"

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: whatever an application does to its database under a running shipper arrives: page sizes,
 # VACUUM, dropped tables, large transactions, a file that is replaced or deleted and comes back; a long
 # reader holds nobody up; and each moment can be restored as it was.

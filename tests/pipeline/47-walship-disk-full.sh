@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: a full disk under the cache, or a full store, costs nothing but time: the application goes on,
 # the message names the file, and once there is room again all arrives by itself.
 source "$(dirname "$0")/../support/lib.sh"

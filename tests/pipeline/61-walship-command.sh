@@ -222,9 +222,9 @@ ends 143
 say "orphans come to us and are reaped"
 new_db
 expect_exit 0 zl-walship "$db" -- sh -c '
-    (sh -c "sleep 0.2; echo \$PPID >$T/parent; sleep 0.2" &)
-    sleep 0.5; echo $PPID >$T/shipper; ps -o stat= --ppid $PPID >$T/children'
-[ "$(cat "$T/parent")" = "$(cat "$T/shipper")" ] || fail "the orphan went elsewhere"
+    (sh -c "sleep 0.3; ps -o ppid= -p \$\$ >$T/parent; touch $T/told" &)
+    while [ ! -e $T/told ]; do sleep 0.05; done; sleep 0.3; echo $PPID >$T/shipper; ps -o stat= --ppid $PPID >$T/children'
+[ "$(tr -d ' ' <"$T/parent")" = "$(cat "$T/shipper")" ] || fail "the orphan went elsewhere"
 expect_no_grep Z "$T/children"
 
 if [ "$(id -u)" = 0 ] && unshare -pf --mount-proc true 2>/dev/null; then

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Goal: a store that refuses, cuts, loses replies and is slow costs time, never data. Steps: a writer
 # works on, every tenth request to the store goes wrong in one of six ways, the shipper is killed now
 # and then; restores through the same faults give what was committed, or a clear error.
