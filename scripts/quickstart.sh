@@ -1,7 +1,8 @@
 #!/bin/bash
 # quickstart.sh  -- installs what is missing, builds into ./build, and shows the main job: a directory
-# goes into a store as one compressed layer and comes back. The store is a temporary directory, or
-# what ZL_STORE names (s3://BUCKET/...), where the demo removes nothing. Can be run again at any time.
+# goes into a store as one compressed layer and comes back; a live SQLite database is replicated and
+# comes back. The store is a temporary directory, or what ZL_STORE names (s3://BUCKET/...), where the
+# demo removes nothing. Can be run again at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 top=$PWD
@@ -17,7 +18,8 @@ ninja -C build >build/quickstart.log 2>&1 || {
 export PATH=$top/build/tools:$PATH
 
 demo=$(mktemp -d "${TMPDIR:-/tmp}/zl-demo.XXXXXX")
-trap 'rm -rf "$demo"' EXIT
+shipper=
+trap '[ -z "$shipper" ] || kill "$shipper" 2>/dev/null || true; rm -rf "$demo"' EXIT
 export ZL_STORE=${ZL_STORE:-file://$demo/store} ZL_STATE_DIR=${ZL_STATE_DIR:-$demo/state}
 
 # A tree with a little of everything, like the upper directory of a container.
@@ -64,5 +66,33 @@ else
     echo "The restored tree differs." >&2
     exit 1
 fi
+
+# A database that an application writes to all the time. Its name in the store is of this run only.
+name=demo/app-$(date -u +%Y%m%dT%H%M%SZ)
 echo
-echo "The tools are in $top/build/tools: zl-pack, zl-push, zl-pull, zl-unpack."
+echo "Now a live SQLite database, $name:"
+run 'sqlite3 app.db "PRAGMA journal_mode = wal; CREATE TABLE orders (id INTEGER PRIMARY KEY, item TEXT)"'
+printf '\n$ zl-walship --name %s app.db &\n' "$name"
+zl-walship --name "$name" "$demo/app.db" &
+shipper=$!
+for i in $(seq 300); do
+    sqlite3 -cmd '.timeout 5000' "$demo/app.db" "INSERT INTO orders (item) VALUES ('order $i')"
+done
+run 'zl-walship --flush app.db && zl-walship --status app.db'
+kill -KILL "$shipper" # the host is gone, with the disk
+wait "$shipper" 2>/dev/null || true
+shipper=
+sqlite3 "$demo/app.db" .dump >"$demo/before"
+rm -rf "$demo"/app.db*
+run "zl-restore --list $name && zl-restore -o app.db $name"
+sqlite3 "$demo/app.db" .dump >"$demo/after"
+echo
+if cmp "$demo/before" "$demo/after"; then
+    echo "The restored database has the same dump:" \
+        "$(sqlite3 "$demo/app.db" 'SELECT count(*) FROM orders') orders."
+else
+    echo "The restored database differs." >&2
+    exit 1
+fi
+echo
+echo "The tools are in $top/build/tools: zl-pack, zl-push, zl-pull, zl-unpack, zl-walship, zl-restore."

@@ -83,7 +83,25 @@ expect_exit 3 zl-walship --no-auto-restore --name other "$db" -- sh -c '[ ! -e $
 rm -rf "$db"* "$T/store"
 expect_exit 4 zl-walship "$db" -- sh -c '[ ! -e $db ] && exit 4'
 
+say "database lost, cache not: what waits in it is sent before the restore"
+new_db
+start --sync-interval 50ms "$db" -- "$T/app"
+within 10 test -s "$T/ready"
+expect_exit 0 zl-walship --flush "$db"
+mv "$T/store" "$T/away"
+: >"$T/store" # no store can be there
+sql 'INSERT INTO t VALUES(42)'
+pending() { zl-walship --status --json "$db" 2>/dev/null | jq -e '.pending_segments > 0' >/dev/null; }
+within 10 pending
+kill -KILL "$(cat "$T/ready")" $daemon
+wait $daemon 2>/dev/null || true
+rm "$T/store" "$db" "$db"-*
+mv "$T/away" "$T/store"
+expect_exit 0 zl-walship "$db" -- sqlite3 "$db" 'SELECT max(a) FROM t'
+[ "$(cat "$OUT")" = 42 ] || fail "restored without the segments in the cache: $(cat "$OUT")"
+
 say "no database yet: waiting, then shipped; also if it is made just before the end"
+rm -rf "$db"* "$T/store"
 start "$db" -- sh -c 'trap "exit 0" TERM; while [ ! -e $T/make ]; do sleep 0.05; done
     sqlite3 $db "PRAGMA journal_mode=wal; CREATE TABLE t(a); INSERT INTO t VALUES(1)"; touch $T/made
     while :; do sleep 0.05; done'

@@ -197,8 +197,9 @@ TEST_SUITE("tools/supervisor") {
         Forked run([](const std::string& dir) {
             ::signal(SIGHUP, SIG_IGN);
             ::signal(SIGTERM, SIG_DFL);
-            return supervise(dir, "kill -HUP $$; echo \"$(ps -o pgid= -p $$)\" $$ >$D/group\n"
-                                  "grep -E 'Sig(Blk|Ign)' /proc/self/status >$D/sig; kill -USR1 $$");
+            return supervise(dir,
+                             "kill -HUP $$; echo \"$(ps -o pgid= -p $$)\" $$ >$D/group\n"
+                             "grep -E 'Sig(Blk|Ign)' /proc/self/status >$D/sig; kill -USR1 $$");
         });
         CHECK(run.wait() == 128 + SIGUSR1);
         std::string group = run.file("group");

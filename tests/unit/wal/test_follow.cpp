@@ -244,12 +244,14 @@ TEST_SUITE("wal/follow") {
                       rows(3000));
         const std::string before = whole_file(file);
         const auto pages = static_cast<std::uint32_t>(before.size() / 1024);
+        const std::string rubbish(1024, 'r');
         for (bool committed : {false, true}) {
             // As if killed in the middle: changed, shorter or longer, journal there.
             for (int size : {-20, 0, 7}) {
                 auto journal = std::make_unique<RollbackJournal>(file + "-journal", 1024, pages);
                 for (std::uint32_t p = 1; p <= pages; ++p)
-                    journal->record(p, as_bytes(before).subspan((p - 1) * 1024, 1024));
+                    journal->record(p, committed ? as_bytes(before).subspan((p - 1) * 1024, 1024)
+                                                 : as_bytes(rubbish));
                 if (committed) {
                     journal->commit_records();
                     UniqueFd fd = open_file(file, O_RDWR);
