@@ -49,7 +49,8 @@ void declare_store_options(Options& options, CommonSettings& s, const Environmen
     options.group("Store");
     options.checked("--store", "URL", s.store, check_store,
                     "s3://BUCKET[/ROOT][?endpoint=...], file:///DIR or /DIR");
-    options.text("--prefix", "P", s.prefix, "put P in place of layers/ or db/NAME/ in every key, as it stands");
+    options.text("--prefix", "P", s.prefix,
+                 "put P in place of layers/ or db/NAME/ in every key, as it stands");
     options.text("--state-dir", "DIR", s.state_dir, "what has to be remembered between runs");
     options.duration("--retry-for", s.retry_for, "keep retrying a request for so long");
     options.rate("--bwlimit", s.bwlimit, "bytes per second at most, such as 10MiB; 0 = no limit");

@@ -21,6 +21,7 @@ constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;
 constexpr std::uint64_t kCheckpointBytes = 4 << 20; ///< as SQLite's own default of 1000 pages
+constexpr std::uint64_t kEnoughDisk = std::uint64_t{1} << 30;
 constexpr Millis kMaxCheckpointBackoff{10000};
 
 const char* to_text(Capture::Checkpoint outcome) {
@@ -152,25 +153,39 @@ void Replicator::Impl::look_at_place() {
     }
 }
 
+/// During an outage, the file system of the database or the cache is nearly full, and what we keep is a
+/// part of it. A disk that is just always nearly full is no reason to stop.
+bool Replicator::Impl::disk_is_low(std::uint64_t ours) const {
+    if (store_works || ours < kCheckpointBytes)
+        return false;
+    for (const std::string& path : {capture->db().path(), options.cache_dir}) {
+        struct statvfs disk {};
+        if (::statvfs(path.c_str(), &disk) != 0)
+            continue;
+        const std::uint64_t left = std::uint64_t{disk.f_bavail} * disk.f_frsize,
+                            all = std::uint64_t{disk.f_blocks} * disk.f_frsize;
+        if (left < std::min(all / 10, kEnoughDisk))
+            return true;
+    }
+    return false;
+}
+
 bool Replicator::Impl::hold_back() {
-    if (state.queue_size().bytes < options.max_cache_size)
+    const std::uint64_t cached = state.queue_size().bytes;
+    const std::uint64_t wal = capture->pending_frames().value_or(0) *
+                              (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
+    const bool disk_low = disk_is_low(cached + wal);
+    if (cached < options.max_cache_size && !disk_low)
         return false;
     monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
-    if (!options.max_wal)
-        return true;
-    const std::uint64_t bytes = capture->pending_frames().value_or(0) *
-                                (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
-    struct statvfs disk {};
-    const bool disk_low = ::statvfs(capture->db().path().c_str(), &disk) == 0 &&
-                          disk.f_bavail < disk.f_blocks / 10 && bytes > kCheckpointBytes;
-    if (bytes <= *options.max_wal && !disk_low)
+    if (!options.max_wal || (wal <= *options.max_wal && !disk_low))
         return true;
     view_cancel = true;
     while (view_in_use)
         monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
     gap_from = capture->position() ? capture->position()->time : clock.now();
     capture->db().end_read();
-    log.warn("the store cannot be reached and the WAL grew to " + format_size(bytes) +
+    log.warn("the store cannot be reached and the WAL grew to " + format_size(wal) +
              ": letting go of it so that the disk does not fill. Moments from " +
              format_rfc3339(*gap_from) + " on are lost until the store is back");
     return true;

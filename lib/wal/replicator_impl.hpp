@@ -45,6 +45,7 @@ struct Replicator::Impl {
     bool settled(); ///< there is a position to capture from, or it could be made now
     void tick();
     void look_at_place();
+    bool disk_is_low(std::uint64_t ours) const;
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so
     void end_gap();
     bool capture_all(bool even_if_early);

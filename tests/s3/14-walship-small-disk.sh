@@ -1,0 +1,42 @@
+#!/bin/bash
+# Goal: a long outage on a small file system: the application never sees "database or disk is full"
+# because of us. Cache and WAL share its 40 MiB; they are let go in time, and afterwards the newest state
+# arrives.
+. "$(dirname "$0")/../support/lib.sh"
+. "$(dirname "$0")/../support/walship.sh"
+need_root "mounts a small file system"
+use_proxy
+
+mkdir "$T/small"
+mount -t tmpfs -o size=40M none "$T/small"
+DB=$T/small/app.db
+new_db
+sqlite3 "$DB" 'CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB);
+    WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<200) INSERT INTO t SELECT x, randomblob(3000) FROM c'
+start_ship --sync-interval 20ms --retry-for 2s
+within 20 zl-walship -q --flush "$DB"
+rules '[{"action": "reset_before", "count": -1}]'
+
+say "updates of 150 MiB in all, while nothing gets through"
+python3 - "$DB" <<'PY'
+import os
+import sqlite3
+import sys
+import time
+db = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+end = time.time() + 40
+for n in range(50000):
+    db.execute('UPDATE t SET v = ? WHERE id = ?', (os.urandom(3000), n % 200 + 1))
+    time.sleep(0.0005)
+    if time.time() > end:
+        break
+print(n, 'commits')
+PY
+[ "$(ship_status .state)" = gap ] || fail "state: $(ship_status .)"
+df --output=avail -BM "$T/small" | tail -1
+rules '[]'
+within 60 is_streaming
+zl-walship --flush "$DB"
+restore
+[ "$(sqlite3 "$DB" .dump | sha256sum)" = "$(sqlite3 "$T/r.db" .dump | sha256sum)" ] || fail "the replica differs"
+drain_ship
