@@ -80,23 +80,6 @@ bool looks_ready(const std::string& database, bool any_mode) {
            (any_mode || (header[18] == std::byte{2} && header[19] == std::byte{2}));
 }
 
-/// Segments that an earlier run left in the cache of a database that is gone: without them a
-/// restore would give less than was captured. Throws what the uploader throws.
-void ship_leftovers(ObjectStore& store, const ShipJob& job, Log& log, const std::stop_token& stop) {
-    if (!path_exists(job.replicator.cache_dir + "/state.db"))
-        return;
-    ShipState state(job.replicator.cache_dir);
-    const auto queue = state.queue_size();
-    if (queue.segments == 0)
-        return;
-    log.info("sending " + std::to_string(queue.segments) + " segments that wait in " +
-             job.replicator.cache_dir + " before the restore");
-    SegmentUploader uploader(store, job.keys, state, {}, log);
-    while (uploader.send_next(UINT64_MAX))
-        if (stop.stop_requested())
-            throw Interrupted();
-}
-
 Error absent(const ReplicatorOptions& o) {
     return Error(ErrorKind::not_found,
                  "there is no database " + o.database + " and no backup of " + o.name,
@@ -200,7 +183,8 @@ void ShipDaemon::restore() {
         return;
     board_.set_state("restoring");
     auto store = context_.open_store(kStoreConnections + 2);
-    ship_leftovers(*store, job_, context_.log(), context_.stop());
+    ship_leftovers(*store, job_.keys, job_.replicator.cache_dir, context_.log(),
+                   context_.stop());
     Restorer::Options options;
     options.command = "zl-restore -o " + database + " " + job_.replicator.name;
     Restorer restorer(*store, job_.keys, options, context_.log(), context_.progress(),

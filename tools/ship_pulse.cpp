@@ -10,8 +10,9 @@ namespace zl {
 namespace {
 
 constexpr std::array kStates{"starting",  "waiting",  "restoring",    "blocked",
-                             "streaming", "snapshot", "backpressure", "gap",
-                             "fenced",    "failed",   "draining",     "stopped"};
+                             "streaming", "snapshot", "retrying",     "backpressure",
+                             "gap",       "fenced",   "failed",       "draining",
+                             "stopped"};
 constexpr Millis kMetricsEvery{10'000};
 
 double seconds(Millis d) {

@@ -71,6 +71,11 @@ private:
     std::unique_ptr<Impl> impl_;
 };
 
+/// Before a lost database is restored: send what waits in @p cache_dir, whose lock is held by the
+/// caller, so that nothing is lost that only the cache has. Throws what SegmentUploader throws.
+void ship_leftovers(ObjectStore& store, const ReplicaKeys& keys, const std::string& cache_dir,
+                    Log& log, std::stop_token stop);
+
 /// The status when no shipper runs: from the state in @p cache_dir, which is not changed; nullopt:
 /// there is none.
 std::optional<ShipStatus> stopped_status(const std::string& cache_dir);

@@ -23,6 +23,16 @@ bool is_final(const Error& e) {
            e.kind() == ErrorKind::not_found;
 }
 
+/// Once per store and directory.
+bool probe_conditional(ObjectStore& store, const ReplicaKeys& keys, ShipState& state) {
+    const FactCache cache{
+        [&](const std::string& name) { return state.note("fact:" + name); },
+        [&](const std::string& name, const std::string& value) {
+            state.set_note("fact:" + name, value);
+        }};
+    return has_conditional_create(store, keys.prefix(), cache);
+}
+
 } // namespace
 
 void Replicator::Impl::pause(std::stop_token stop, Millis time) {
@@ -97,14 +107,8 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
     }
 }
 
-/// Once per store and directory.
 bool Replicator::Impl::probe_conditional() {
-    const FactCache cache{
-        [this](const std::string& name) { return state.note("fact:" + name); },
-        [this](const std::string& name, const std::string& value) {
-            state.set_note("fact:" + name, value);
-        }};
-    const bool there = has_conditional_create(store, keys.prefix(), cache);
+    const bool there = zl::probe_conditional(store, keys, state);
     if (!there)
         log.warn("the store has no conditional writes: a second writer of " + options.name +
                  " is detected, not prevented");
@@ -289,6 +293,26 @@ void Replicator::Impl::write_metadata(bool released) {
     crash_point("metadata.stored");
     metadata = std::move(m);
     metadata_written = Steady::now();
+}
+
+void ship_leftovers(ObjectStore& store, const ReplicaKeys& keys, const std::string& cache_dir,
+                    Log& log, std::stop_token stop) {
+    if (!path_exists(cache_dir + "/state.db"))
+        return;
+    ShipState state(cache_dir);
+    // What follows a claim without a snapshot cannot be restored, and must not be sent.
+    const std::uint64_t limit = Lineage::upload_limit(state);
+    auto next = state.oldest();
+    if (!next || next->sequence > limit)
+        return;
+    log.info("sending " + std::to_string(state.queue_size().segments) + " segments that wait in " +
+             cache_dir + " before the restore");
+    SegmentUploader::Options how;
+    how.conditional = probe_conditional(store, keys, state);
+    SegmentUploader uploader(store, keys, state, how, log);
+    while (uploader.send_next(limit))
+        if (stop.stop_requested())
+            throw Interrupted();
 }
 
 } // namespace zl
