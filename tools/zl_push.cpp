@@ -2,6 +2,7 @@
 #include "base/child.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
+#include "store/name.hpp"
 #include "tool.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/pusher.hpp"

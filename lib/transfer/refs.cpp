@@ -1,6 +1,7 @@
 #include "transfer/refs.hpp"
 
 #include "base/json.hpp"
+#include "store/name.hpp"
 #include "stream/hash.hpp"
 #include "transfer/layer_keys.hpp"
 

@@ -1,6 +1,6 @@
 #include "wal/replica_keys.hpp"
 
-#include "base/error.hpp"
+#include "store/name.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -15,45 +15,6 @@ constexpr std::size_t kDigits = 20;
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';
-}
-bool is_hex(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-bool is_name_char(char c) {
-    return is_digit(c) || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '.' ||
-           c == '_' || c == '-';
-}
-
-/// The rules for names of DESIGN: a name is a path in the store, and must not look like a digest or
-/// like a part of a replica.
-void check_db_name(std::string_view name) {
-    auto bad = [&](const std::string& why) {
-        return Error(
-            ErrorKind::usage, "name \"" + std::string(name) + "\": " + why,
-            "a name is like app or shop/db-1: letters, digits, . _ - and / between parts; --name");
-    };
-    if (name.empty() || name.size() > 512)
-        throw bad("1 to 512 bytes are possible");
-    if (name == "latest")
-        throw bad("latest is reserved");
-    if (name.size() >= 8 && std::all_of(name.begin(), name.end(), is_hex))
-        throw bad("8 or more hex digits are a digest");
-    for (std::size_t at = 0; at <= name.size();) {
-        std::size_t slash = std::min(name.find('/', at), name.size());
-        std::string_view part = name.substr(at, slash - at);
-        if (part.empty())
-            throw bad("a part is empty");
-        if (!std::all_of(part.begin(), part.end(), is_name_char))
-            throw bad("only A-Z a-z 0-9 . _ - are possible");
-        if (part.front() == '.')
-            throw bad("no part may start with a dot");
-        if (part.size() > 200)
-            throw bad("no part may be longer than 200 bytes");
-        for (std::string_view reserved : {"snapshots", "wal", "merged", "refs", "metadata.json"})
-            if (part == reserved)
-                throw bad(std::string(reserved) + " is reserved");
-        at = slash + 1;
-    }
 }
 
 std::string padded(std::uint64_t n) {

@@ -25,7 +25,7 @@ class ReplicaKeys {
 public:
     /// @p prefix ends where the names above begin: `db/app/`.
     explicit ReplicaKeys(std::string prefix) : prefix_(std::move(prefix)) {}
-    /// The prefix of NAME: `db/NAME/`. Throws usage for a name that DESIGN section 2 forbids.
+    /// The prefix of NAME: `db/NAME/`. Throws usage as check_db_name() does.
     static ReplicaKeys of_name(const std::string& name);
 
     const std::string& prefix() const { return prefix_; }

@@ -34,6 +34,9 @@ void Replicator::Impl::start() {
                     "use another --cache-dir, or move this one aside: the new replica begins with "
                     "a snapshot");
     state.set_note("replica", replica);
+    if (has_wal_reset_bug())
+        log.info("this SQLite has the WAL-reset bug (https://sqlite.org/wal.html): our checkpoints "
+                 "keep clear of it, those of other programs may not");
     attach();
     try {
         settled();

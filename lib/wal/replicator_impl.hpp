@@ -63,6 +63,7 @@ struct Replicator::Impl {
     bool has_sendable();
     std::uint64_t upload_limit();
     bool is_known();
+    void take_back_release();
     // ---- keep thread: snapshots, metadata, merging, retention ----
     void keep_loop(std::stop_token stop);
     bool keep_step(std::stop_token stop);
@@ -108,7 +109,7 @@ struct Replicator::Impl {
     std::unique_ptr<SegmentUploader> uploader;
     std::mutex metadata_mutex;
     std::optional<ReplicaMetadata> metadata; ///< as last read or written
-    Steady::time_point metadata_written{};
+    Steady::time_point metadata_written{}, snapshot_made = Steady::now();
     std::jthread upload_thread, keep_thread;
 };
 

@@ -137,6 +137,7 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
             if (!begun && is_known()) {
                 abort_open_uploads(store, state, log);
                 keeper.bootstrap();
+                take_back_release();
                 begun = true;
             }
             const std::uint64_t seen = changes;
@@ -167,6 +168,17 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
             return;
         }
     }
+}
+
+/// The last run said that it had ended; as long as the store says so, another host may take the name.
+void Replicator::Impl::take_back_release() {
+    bool released = false;
+    {
+        std::lock_guard lock(metadata_mutex);
+        released = metadata && metadata->released && metadata->writer == state.writer();
+    }
+    if (released)
+        write_metadata(false);
 }
 
 /// The replica was looked at and is ours.
@@ -202,8 +214,10 @@ bool Replicator::Impl::snapshot_due() {
     const CatalogueEntry& last = snapshots.back();
     if (state.acknowledged().sequence <= last.range.last)
         return false;
-    const auto begun = keys.parse_snapshot(last.key);
-    return clock_now() >= begun.value_or(last.time) + options.snapshot_interval;
+    const TimePoint begun = keys.parse_snapshot(last.key).value_or(last.time), now = clock_now();
+    if (now < begun) // the clock was set back
+        return Steady::now() >= snapshot_made + options.snapshot_interval;
+    return now >= begun + options.snapshot_interval;
 }
 
 void Replicator::Impl::take_snapshot(std::stop_token stop) {
@@ -237,8 +251,12 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
     header.chain = at.id;
     header.time = at.time;
     header.created_at = clock_now();
+    for (const CatalogueEntry& e : state.entries(CatalogueEntry::Kind::snapshot))
+        if (auto before = keys.parse_snapshot(e.key)) // a clock that was set back must not reuse a key
+            header.created_at = std::max(header.created_at, *before + Millis(1));
     SnapshotUpload upload{store, keys, state, options.level, options.jobs};
     const CatalogueEntry made = upload.run(*view->pages, header, at.checksum);
+    snapshot_made = Steady::now();
     monitor.update([&](ShipStatus& s) {
         s.last_snapshot_time = made.time;
         s.last_snapshot_sequence = made.range.last;

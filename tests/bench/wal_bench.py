@@ -358,6 +358,7 @@ def main():
     p.add_argument('--bin', default='build/tools', help='where zl-walship and zl-restore are')
     p.add_argument('--litestream', default=shutil.which('litestream'), metavar='FILE')
     p.add_argument('--dir', default='/var/tmp', help='where databases and stores are put')
+    p.add_argument('--keep', action='store_true', help='leave the databases and stores there, to look into them')
     p.add_argument('--runs', type=int, default=3, help='restores of each kind')
     p.add_argument('--seconds', type=int, default=0, help='length of a turn of lag, idle, volume')
     p.add_argument('--rates', type=lambda s: [int(x) for x in s.split(',')], default=[1, 20, 200])
@@ -375,7 +376,10 @@ def main():
         for c in a.cases:
             getattr(b, c)()
     finally:
-        shutil.rmtree(b.tmp, ignore_errors=True)
+        if a.keep:
+            print('kept: ' + b.tmp)
+        else:
+            shutil.rmtree(b.tmp, ignore_errors=True)
 
 
 if __name__ == '__main__':

@@ -114,5 +114,25 @@ for store in ${OWNERS_STORES:-$ZL_STORE}; do
     wait $pid || code=$?
     [ $code = 76 ] || fail "exit $code: $(cat "$T/d.err")"
     [ "$(restored)" = d1,e1 ]
-    rm -rf "$T"/{a,b,c,d,e,x,y}
+
+    say "$conditional: a writer that ended in order released the name, until it starts again"
+    name=released-$conditional
+    new_host f
+    new_host g
+    app f "INSERT INTO t(v) VALUES('f1')"
+    app g "INSERT INTO t(v) VALUES('g1')"
+    for round in 1 2; do
+        zl-walship --name "$name" "$T/f/app.db" 2>"$T/f.err" &
+        pid=$!
+        test_pids+=($pid)
+        within 20 zl-walship -q --flush "$T/f/app.db" 2>/dev/null
+        if [ $round = 2 ]; then
+            within 10 expect_exit 76 zl-walship --once --name "$name" "$T/g/app.db"
+        fi
+        kill -TERM $pid
+        wait $pid || fail "exit $?: $(cat "$T/f.err")"
+    done
+    ship "$T/g/app.db"
+    [ "$(restored)" = g1 ]
+    rm -rf "$T"/{a,b,c,d,e,f,g,x,y}
 done

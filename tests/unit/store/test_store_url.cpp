@@ -1,4 +1,5 @@
 #include "base/error.hpp"
+#include "store/name.hpp"
 #include "store/store_url.hpp"
 
 #include <doctest/doctest.h>
@@ -124,6 +125,82 @@ TEST_CASE("secrets are refused and never repeated") {
         CHECK(!has(e.hint(), "hunter2"));
         if (text.starts_with("s3://b?") && !has(text, "endpoint"))
             CHECK(has(e.hint(), "AWS_SECRET_ACCESS_KEY")); // where it belongs
+    }
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("store/name");
+
+namespace {
+
+/// The kind and the message of what @p check says; "" when it accepts.
+std::string fault(void (*check)(std::string_view), const std::string& name) {
+    try {
+        check(name);
+    } catch (const Error& e) {
+        CHECK(e.kind() == ErrorKind::usage);
+        CHECK(has(e.what(), "name \"" + name + "\": "));
+        CHECK(has(e.hint(), "a name is like "));
+        return e.what();
+    }
+    return {};
+}
+
+} // namespace
+
+TEST_CASE("names of layers and databases") {
+    const std::string digits = "8 or more hex digits", dot = "start with a dot",
+                      characters = "only A-Z a-z 0-9 . _ -", empty = "a part is empty",
+                      length = "1 to 512 bytes", reserved = " is reserved";
+    struct Row {
+        std::string name, layer, database; ///< what is wrong; empty: nothing
+    };
+    const std::string part(200, 'x');
+    const Row rows[] = {
+        {"app", "", ""},
+        {"shop/web-1", "", ""},
+        {"a.b_c/D-9", "", ""},
+        {"deadbee", "", ""},
+        {"x/deadbeef", "", ""},
+        {"abcdefgh", "", ""},
+        {"latest/a", "", ""},
+        {"wals", "", ""},
+        {"metadata.json.old", "", ""},
+        {part + "/" + part + "/" + std::string(110, 'x'), "", ""}, // 512
+        {part + "/" + part + "/" + std::string(111, 'x'), length, length},
+        {"", length, length},
+        {"a/" + part + "x", "longer than 200", "longer than 200"},
+        {"latest", "the newest layer", "latest is reserved"},
+        {"deadbeef", digits, digits},
+        {"0123456789ABCDEF", digits, digits},
+        {"/", empty, empty},
+        {"/a", empty, empty},
+        {"a/", empty, empty},
+        {"a//b", empty, empty},
+        {".a", dot, dot},
+        {"a/.b", dot, dot},
+        {"../a", dot, dot},
+        {"a b", characters, characters},
+        {"ä", characters, characters},
+        {"\xff", characters, characters},
+        {std::string("a\0b", 3), characters, characters},
+        {"wal", reserved, reserved},
+        {"a/wal", reserved, reserved},
+        {"wal/a", reserved, reserved},
+        {"snapshots", reserved, reserved},
+        {"a/refs/b", reserved, reserved},
+        {"a/metadata.json", reserved, reserved},
+        {"merged", "", reserved},
+        {"x/merged/y", "", reserved},
+    };
+    for (const Row& row : rows) {
+        CAPTURE(row.name);
+        std::string layer = fault(check_name, row.name), db = fault(check_db_name, row.name);
+        CHECK(layer.empty() == row.layer.empty());
+        CHECK(has(layer, row.layer));
+        CHECK(db.empty() == row.database.empty());
+        CHECK(has(db, row.database));
     }
 }
 

@@ -377,14 +377,6 @@ TEST_SUITE("transfer/push") {
 }
 
 TEST_SUITE("transfer/refs") {
-    TEST_CASE("names") {
-        for (const char* good : {"web1", "shop/web-1", "a.b_c", "deadbee", "x/deadbeef"})
-            CHECK_NOTHROW(check_name(good));
-        for (const char* bad : {"", "/", "a//b", ".a", "a/.b", "latest", "deadbeef", "DEADBEEF01",
-                                "a/refs", "wal", "a b", "a/", "\xff"})
-            CHECK_THROWS_AS(check_name(bad), Error);
-    }
-
     TEST_CASE("REF: name, name at a time, digest, prefix, latest") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");

@@ -286,15 +286,9 @@ TEST_SUITE("wal/replica_keys") {
         CHECK(ReplicaKeys::of_name("app").prefix() == "db/app/");
         CHECK(ReplicaKeys::of_name("shop/db-1.x_Y").prefix() == "db/shop/db-1.x_Y/");
         CHECK(ReplicaKeys::of_name("abc1234").prefix() == "db/abc1234/");
-        for (const char* bad : {"", "latest", "deadbeef", "/a", "a/", "a//b", ".a", "a/.b", "a b",
-                                "a/wal", "wal/a", "snapshots", "x/merged/y", "refs",
-                                "a/metadata.json", "ä", "../a", "0123456789ABCDEF"}) {
-            CAPTURE(bad);
-            CHECK(kind_of([&] { ReplicaKeys::of_name(bad); }) == ErrorKind::usage);
-        }
-        CHECK(kind_of([&] { ReplicaKeys::of_name(std::string(513, 'x')); }) == ErrorKind::usage);
-        CHECK(kind_of([&] { ReplicaKeys::of_name("a/" + std::string(201, 'x')); }) ==
-              ErrorKind::usage);
+        // The rules are of store/name; that of databases is the stricter one.
+        CHECK(kind_of([] { ReplicaKeys::of_name("../a"); }) == ErrorKind::usage);
+        CHECK(kind_of([] { ReplicaKeys::of_name("x/merged/y"); }) == ErrorKind::usage);
     }
 
     TEST_CASE("keys parse back; other things do not") {
