@@ -283,6 +283,31 @@ TEST_SUITE("wal/live_db") {
     }
 }
 
+TEST_SUITE("wal/replica_clock") {
+    TEST_CASE("time grows evenly while the wall clock is stepped back, and follows it forward") {
+        TimePoint wall{Millis(1'000'000)};
+        Millis boot{500};
+        ReplicaClock clock([&] { return wall; }, [&] { return boot; });
+        auto pass = [&](int ms) {
+            wall += Millis(ms);
+            boot += Millis(ms);
+        };
+        pass(10);
+        CHECK(clock.now() == TimePoint{Millis(1'000'010)});
+        wall -= Millis(3'600'000); // an hour back
+        pass(5);
+        CHECK(clock.now() == TimePoint{Millis(1'000'015)});
+        pass(1000);
+        CHECK(clock.now() == TimePoint{Millis(1'001'015)});
+        wall += Millis(7'200'000); // and two forward
+        CHECK(clock.now() == wall);
+        pass(7);
+        CHECK(clock.now() == wall);
+        CHECK(clock.after(wall) == wall + Millis(1)); // two segments in one millisecond
+        CHECK(clock.after(wall + Millis(50)) == wall + Millis(51));
+    }
+}
+
 TEST_SUITE("wal/capture") {
     TEST_CASE("a history of everything an application does is captured exactly") {
         for (int page_size : {512, 4096, 65536})
