@@ -364,6 +364,7 @@ Capture::Checkpoint Capture::checkpoint(std::string& reason) {
                 log_.warn(std::string("cannot take the read lock again: ") + e.what());
             }
         });
+        ++checkpoints_;
         result = db_->checkpoint();
         crash_point("ship.checkpointed");
     }
@@ -375,6 +376,27 @@ Capture::Checkpoint Capture::checkpoint(std::string& reason) {
     if (result->complete())
         since_checkpoint_ = 0;
     return result->complete() ? Checkpoint::complete : Checkpoint::partial;
+}
+
+bool Capture::file_was_written_over() {
+    auto index = db_->index();
+    if (!index)
+        return false;
+    const Written now{db_->file_stamp(), index->salt, index->backfilled, checkpoints_};
+    const bool moved = !written_ || now.salt != written_->salt ||
+                       now.backfilled != written_->backfilled ||
+                       now.checkpoints != written_->checkpoints;
+    if (moved || now.stamp == written_->stamp) {
+        const bool verdict = suspicious_ && !moved;
+        suspicious_ = false;
+        written_ = now;
+        return verdict;
+    }
+    // A checkpointer writes first and says so afterwards: only if it is quiet at the next look, and
+    // nobody said anything, it was none.
+    suspicious_ = true;
+    written_ = now;
+    return false;
 }
 
 /// Last versions of the pages in the WAL up to @p index; none when all of them are in the file (then

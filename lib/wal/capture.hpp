@@ -83,6 +83,10 @@ public:
     /// much to capture under the barrier; try again later.
     Checkpoint checkpoint(std::string& reason);
 
+    /// To be called about once a second: somebody wrote into the database file who is neither a
+    /// checkpointer nor us (a backup was copied over it, say); the wal-index tells nothing of that.
+    bool file_was_written_over();
+
     /// Compare every page with its hash and take what differs as one segment marked @p reason.
     /// false: it differs so much that a new generation is cheaper, or the page size does; nothing was
     /// captured then. @p gap_from is recorded in the segment.
@@ -144,7 +148,16 @@ private:
     WalPosition begun_;                    ///< salt and last frame when the read lock was taken
     int misreads_ = 0;
     Scan scanned_;
-    std::uint64_t wal_frames_ = 0, since_checkpoint_ = 0;
+    std::uint64_t wal_frames_ = 0, since_checkpoint_ = 0, checkpoints_ = 0;
+    /// What moves when a checkpointer, or we, write into the file.
+    struct Written {
+        LiveDb::FileStamp stamp;
+        WalSalt salt;
+        std::uint32_t backfilled = 0;
+        std::uint64_t checkpoints = 0;
+    };
+    std::optional<Written> written_;
+    bool suspicious_ = false;
 };
 
 } // namespace zl

@@ -112,6 +112,8 @@ LiveDb::LiveDb(const std::string& path, Options options) : path_(resolve(path)) 
         throw sys_error("database " + path_);
     device_ = file.st_dev;
     inode_ = file.st_ino;
+    if (struct stat shm {}; ::stat((path_ + "-shm").c_str(), &shm) == 0)
+        shm_inode_ = shm.st_ino;
     if (place() != Place::same)
         throw Error(ErrorKind::transient, path_ + ": replaced while it was opened");
 }
@@ -182,10 +184,26 @@ void LiveDb::map_index() {
 }
 
 LiveDb::Place LiveDb::place() const {
-    struct stat file {};
+    // stat() by path drops no lock; only close() does.
+    struct stat file {}, wal {}, shm {}, our_wal {};
     if (::stat(path_.c_str(), &file) != 0)
         return errno == ENOENT ? Place::absent : Place::other;
-    return file.st_dev == device_ && file.st_ino == inode_ ? Place::same : Place::other;
+    if (file.st_dev != device_ || file.st_ino != inode_)
+        return Place::other;
+    if (!wal_fd_) // not open yet
+        return Place::same;
+    const bool ours = ::fstat(wal_fd_.get(), &our_wal) == 0 &&
+                      ::stat((path_ + "-wal").c_str(), &wal) == 0 &&
+                      wal.st_ino == our_wal.st_ino && wal.st_dev == our_wal.st_dev &&
+                      ::stat((path_ + "-shm").c_str(), &shm) == 0 && shm.st_ino == shm_inode_;
+    return ours ? Place::same : Place::other;
+}
+
+LiveDb::FileStamp LiveDb::file_stamp() const {
+    struct stat file {};
+    if (::fstat(db_fd_.get(), &file) != 0)
+        throw sys_error(path_);
+    return {file.st_mtim.tv_sec * 1'000'000'000 + file.st_mtim.tv_nsec, file.st_size};
 }
 
 void LiveDb::begin_read() {

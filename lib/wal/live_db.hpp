@@ -51,9 +51,16 @@ public:
     const std::string& path() const { return path_; } ///< resolved, without symlinks
     std::uint64_t device() const { return device_; }
     std::uint64_t inode() const { return inode_; }
-    /// The path names another file, or none.
+    /// What the paths name now. other: the database was replaced, or its -wal or -shm was removed or
+    /// replaced under us (the application makes new ones then, and ours tell nothing any more).
     enum class Place { same, other, absent };
     Place place() const;
+    /// Changes whenever somebody writes into the database file.
+    struct FileStamp {
+        std::int64_t modified_ns = 0, size = 0;
+        bool operator==(const FileStamp&) const = default;
+    };
+    FileStamp file_stamp() const;
 
     /// Begin to hold the read lock; nothing committed from now on can be missed. Throws transient
     /// when the database is locked.
@@ -101,6 +108,7 @@ private:
     bool reading_ = false;
     std::uint32_t page_size_ = 0;
     std::uint64_t device_ = 0, inode_ = 0;
+    std::uint64_t shm_inode_ = 0;
 };
 
 /// Whether this SQLite has the WAL-reset bug (https://sqlite.org/wal.html, "walresetbug"; fixed in

@@ -102,6 +102,8 @@ void Replicator::Impl::trouble(const std::string& what, const Error& error) {
 
 void Replicator::Impl::tick() {
     try {
+        if (flushes_asked > flushes_done)
+            next_place = {}; // what is flushed must be what is at the path
         look_at_place();
         if (!capture)
             return publish();
@@ -136,11 +138,15 @@ void Replicator::Impl::look_at_place() {
     next_place = Steady::now() + kPlaceEvery;
     if (capture) {
         const LiveDb::Place place = capture->db().place();
-        if (place == LiveDb::Place::same)
+        if (place == LiveDb::Place::same) {
+            if (is_settled && !gap_from &&
+                (capture->file_was_written_over() || snapshot_differs.exchange(false)))
+                lost("the database file was changed outside of its WAL");
             return;
+        }
         if (!gap_from && is_settled && !hold_back())
             capture_all(true);
-        detach(place == LiveDb::Place::absent ? "deleted" : "another file is in its place");
+        detach(place == LiveDb::Place::absent ? "deleted" : "the file, its -wal or its -shm was replaced");
     }
     try {
         attach();

@@ -102,7 +102,7 @@ struct Replicator::Impl {
     std::atomic<bool> view_in_use = false, view_cancel = false, abandoned = false,
                       drained_out = false, store_works = true,
                       conditional = true,
-                      ended = false, one_shot = false;
+                      ended = false, one_shot = false, snapshot_differs = false;
     std::atomic<std::uint64_t> changes = 0; ///< captured, acknowledged, snapshot made, ...
     std::uint64_t published = UINT64_MAX;   ///< changes that the status shows
     std::atomic<std::uint64_t> flushes_asked = 0, flushes_done = 0, flush_target = 0;

@@ -255,7 +255,17 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
         if (auto before = keys.parse_snapshot(e.key)) // a clock that was set back must not reuse a key
             header.created_at = std::max(header.created_at, *before + Millis(1));
     SnapshotUpload upload{store, keys, state, options.level, options.jobs};
-    const CatalogueEntry made = upload.run(*view->pages, header, at.checksum);
+    CatalogueEntry made;
+    try {
+        made = upload.run(*view->pages, header, at.checksum);
+    } catch (const SnapshotDiffers& e) {
+        // Changed outside of SQLite, or the disk is damaged: the capture thread compares all pages,
+        // and the replica gets what is there now. The states before stay restorable.
+        log.warn(std::string(e.what()) + ": comparing all of it");
+        snapshot_differs = true;
+        watch.wake();
+        return pause(stop, Millis(2000));
+    }
     snapshot_made = Steady::now();
     monitor.update([&](ShipStatus& s) {
         s.last_snapshot_time = made.time;

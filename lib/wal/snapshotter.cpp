@@ -125,10 +125,7 @@ CatalogueEntry SnapshotUpload::run(PageSource& pages, SnapshotHeader& header,
     UploadSink sink(*this, entry.key, std::max(kPartSize, bound / kPartsAimedAt));
     write_snapshot(pages, header, sink, level, kCompressionThreads);
     if (header.checksum != expected)
-        throw Error(ErrorKind::data,
-                    "the database file differs from the transactions that were shipped",
-                    "it was changed outside of SQLite, or its disk is damaged: compare it with a "
-                    "restored copy (zl-recovery(7))");
+        throw SnapshotDiffers();
     sink.finish();
     crash_point("snapshot.stored");
     entry.generation = header.generation;

@@ -14,9 +14,17 @@
 #include "wal/ship_state.hpp"
 #include "wal/snapshot.hpp"
 
+#include <exception>
 #include <string>
 
 namespace zl {
+
+class SnapshotDiffers : public std::exception {
+public:
+    const char* what() const noexcept override {
+        return "the database file differs from what was captured";
+    }
+};
 
 struct SnapshotUpload {
     ObjectStore& store;
@@ -25,8 +33,8 @@ struct SnapshotUpload {
     int level = 3;
     int jobs = 2;
 
-    /// Sends @p pages, whose checksum must be @p expected: otherwise data (the database on this disk
-    /// is not what was captured of it) and nothing is stored. @p header.created_at gives the key.
+    /// Sends @p pages, whose checksum must be @p expected: otherwise SnapshotDiffers (the database on
+    /// this disk is not what was captured of it) and nothing is stored. @p header.created_at gives the key.
     /// Returns what was stored; it is in the catalogue.
     CatalogueEntry run(PageSource& pages, SnapshotHeader& header, DbChecksum expected);
 };
