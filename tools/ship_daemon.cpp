@@ -3,8 +3,7 @@
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/handle.hpp"
-#include "control.hpp"
-#include "notify.hpp"
+#include "ship_daemon_impl.hpp"
 #include "wal/restorer.hpp"
 #include "wal/segment_uploader.hpp"
 #include "wal/ship_state.hpp"
@@ -31,10 +30,6 @@ constexpr Millis kStorePatience{10'000};
 constexpr int kStoreConnections = 6;
 /// The replicator keeps the drain's time itself; what a request takes beyond that is broken off.
 constexpr Millis kDrainGrace{500};
-
-bool ends_us(int signal) {
-    return signal == SIGTERM || signal == SIGINT || signal == SIGHUP || signal == SIGQUIT;
-}
 
 /// Sleeps; true: @p stop came.
 bool stopped_within(Millis time, const std::stop_token& stop) {
@@ -86,45 +81,7 @@ Error absent(const ReplicatorOptions& o) {
                  "--wait waits for it; -- CMD starts CMD, which makes it");
 }
 
-class ShipDaemon {
-public:
-    ShipDaemon(ToolContext& context, const ShipJob& job)
-        : context_(context), job_(job), board_(offline_status(job)),
-          notifier_(process_environment) {}
-
-    int run();
-
-private:
-    int run_locked();
-    int work();
-    int with_command();
-    int drained(bool all) const;
-    Error unfinished() const;
-    void restore();
-    bool wait_for_database(const std::stop_token& stop);
-    bool attach(const std::stop_token& stop, bool settling);
-    bool replicate();
-    bool ship_beside_command(bool attached);
-    void on_signal(int signal);
-    void abandon();
-    void limit_drain(const std::stop_token& over);
-    Json answer(const Json& request, const std::function<bool()>& gone);
-    Json flush(Millis timeout, const std::function<bool()>& gone);
-
-    ToolContext& context_;
-    const ShipJob& job_;
-    StatusBoard board_;
-    Notifier notifier_;
-    std::stop_source quit_;  ///< a signal asked us to end
-    std::stop_source drain_; ///< nothing new will come: send the rest
-    std::stop_source hard_;  ///< break off what is under way in the store
-    std::unique_ptr<ObjectStore> store_;
-    std::unique_ptr<Supervisor> child_;
-    Pulse* pulse_ = nullptr;
-    std::atomic<int> stops_{0}, signal_{0};
-    std::atomic<bool> abandoned_{false}, timed_out_{false};
-    std::string warned_;
-};
+} // namespace
 
 int ShipDaemon::run() {
     const std::string& cache = job_.replicator.cache_dir;
@@ -183,8 +140,7 @@ void ShipDaemon::restore() {
         return;
     board_.set_state("restoring");
     auto store = context_.open_store(kStoreConnections + 2);
-    ship_leftovers(*store, job_.keys, job_.replicator.cache_dir, context_.log(),
-                   context_.stop());
+    ship_leftovers(*store, job_.keys, job_.replicator.cache_dir, context_.log(), context_.stop());
     Restorer::Options options;
     options.command = "zl-restore -o " + database + " " + job_.replicator.name;
     Restorer restorer(*store, job_.keys, options, context_.log(), context_.progress(),
@@ -235,57 +191,6 @@ Error ShipDaemon::unfinished() const {
                  "not all was sent" + (abandoned_ ? "" : " within " + time) + ": " + left,
                  "nothing is lost while that directory and the database are there: the next run "
                  "sends it");
-}
-
-int ShipDaemon::with_command() {
-    const bool there = database_there(job_.replicator.database);
-    if (there && !attach(quit_.get_token(), false))
-        return 128 + signal_;
-    if (quit_.stop_requested())
-        return 128 + signal_;
-    try {
-        child_->start();
-    } catch (const Error& e) {
-        // As env(1), timeout(1) and the shells have it.
-        context_.log().write(LogLevel::error, e.message());
-        return e.kind() == ErrorKind::not_found ? 127 : 126;
-    }
-    if (quit_.stop_requested())
-        child_->on_signal(signal_); // it came while the command did not yet hear
-    pulse_->ready();
-
-    bool all = false;
-    std::optional<Error> failure;
-    try {
-        all = ship_beside_command(there);
-    } catch (const Error& e) {
-        failure = e;
-        board_.fail(e);
-        context_.log().write(LogLevel::error, "shipping has ended: " + e.message());
-        if (!child_->exit_code())
-            context_.log().warn(job_.stop_on_failure
-                                    ? "ending " + job_.command[0]
-                                    : job_.command[0] + " runs on, and is not replicated");
-        if (job_.stop_on_failure)
-            child_->on_signal(SIGTERM);
-    }
-    const int code = child_->wait();
-    if (failure && (code == 0 || job_.stop_on_failure))
-        throw *failure;
-    if (!failure && !all && code == 0)
-        throw unfinished();
-    if (!failure && !all)
-        context_.log().warn(unfinished().message());
-    return code;
-}
-
-/// Returns whether all is in the store.
-bool ShipDaemon::ship_beside_command(bool attached) {
-    if (!attached && !wait_for_database(drain_.get_token()))
-        return true; // the command has ended and there never was a database
-    if (!attached && !attach(drain_.get_token(), true))
-        return false;
-    return replicate();
 }
 
 bool ShipDaemon::wait_for_database(const std::stop_token& stop) {
@@ -340,30 +245,6 @@ bool ShipDaemon::replicate() {
     }
 }
 
-void ShipDaemon::on_signal(int signal) {
-    const bool running = child_ && child_->started() && !child_->exit_code();
-    const bool before_command = child_ && !child_->started();
-    if (child_ && (running || signal == SIGCHLD))
-        child_->on_signal(signal);
-    else if (signal == SIGUSR1) {
-        const ShipStatus status = board_.status();
-        context_.report_line("status", summary(status), to_json(status));
-    }
-    if (!ends_us(signal))
-        return;
-    signal_ = signal;
-    const bool again = stops_++ > 0;
-    if (running)
-        return;
-    if (again)
-        abandon();
-    quit_.request_stop();
-    if (!before_command)
-        drain_.request_stop();
-    else if (child_->started()) // since we looked
-        child_->on_signal(signal);
-}
-
 void ShipDaemon::abandon() {
     abandoned_ = true;
     if (const auto replicator = board_.replicator())
@@ -386,52 +267,6 @@ void ShipDaemon::limit_drain(const std::stop_token& over) {
         !over.stop_requested())
         hard_.request_stop();
 }
-
-Json ShipDaemon::answer(const Json& request, const std::function<bool()>& gone) {
-    const std::string command = json_string(request, "command", "request");
-    if (command == "status")
-        return to_json(board_.status());
-    if (command == "flush")
-        return flush(Millis(std::min<std::uint64_t>(json_uint(request, "timeout_ms", "request"),
-                                                    std::uint64_t{1} << 40)),
-                     gone);
-    throw Error(ErrorKind::usage, "request: unknown command " + command);
-}
-
-/// In turns that double, so that a client that went away is noticed, and a flush that needs long
-/// gets done all the same. @p timeout 0: no limit.
-Json ShipDaemon::flush(Millis timeout, const std::function<bool()>& gone) {
-    using Clock = std::chrono::steady_clock;
-    if (const auto failure = board_.failure())
-        throw *failure;
-    const auto replicator = board_.replicator();
-    if (!replicator) {
-        const ShipStatus s = board_.status();
-        throw Error(ErrorKind::transient, "nothing can be flushed yet, state is " + s.state +
-                                              (s.last_error.empty() ? "" : ": " + s.last_error));
-    }
-    const auto end = Clock::now() + timeout;
-    for (Millis turn{15'000};; turn *= 2) {
-        const auto left = std::chrono::ceil<Millis>(end - Clock::now());
-        const bool last = timeout > Millis(0) && left <= turn;
-        const auto began = Clock::now();
-        try {
-            replicator->flush(last ? std::max(left, Millis(0)) : turn);
-            break;
-        } catch (const Error& e) {
-            const bool ran_out = Clock::now() - began >= turn;
-            if (e.kind() != ErrorKind::transient || last || !ran_out || gone())
-                throw;
-        }
-    }
-    const ShipStatus s = board_.status();
-    Json j = Json::object();
-    j["durable_sequence"] = s.durable_sequence;
-    j["durable_time"] = s.durable_time ? Json(format_rfc3339(*s.durable_time)) : Json();
-    return j;
-}
-
-} // namespace
 
 bool database_there(const std::string& database) {
     auto size = [](const std::string& path) -> std::optional<off_t> {

@@ -9,10 +9,9 @@ namespace zl {
 
 namespace {
 
-constexpr std::array kStates{"starting",  "waiting",  "restoring",    "blocked",
-                             "streaming", "snapshot", "retrying",     "backpressure",
-                             "gap",       "fenced",   "failed",       "draining",
-                             "stopped"};
+constexpr std::array kStates{"starting", "waiting",  "restoring",    "blocked", "streaming",
+                             "snapshot", "retrying", "backpressure", "gap",     "fenced",
+                             "failed",   "draining", "stopped"};
 constexpr Millis kMetricsEvery{10'000};
 
 double seconds(Millis d) {

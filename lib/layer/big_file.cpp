@@ -125,38 +125,41 @@ void BigFileStreamer::read(BigFile& file) {
 }
 
 /// First pass, where it matters: which parts are zero. Content decides; what the file system knows
-/// as a hole is merely not read. Only one read past the beginning is on disk: the page cache
-/// has the rest when the second pass comes, unless the file is bigger than memory.
+/// as a hole is merely not read. What is not kept for the second pass the page cache has by then,
+/// unless the file is bigger than memory.
 bool BigFileStreamer::scan(BigFile& file, OpenFile& open, SparseMap& map) {
     const int fd = open.data_fd();
     const std::uint64_t size = open.meta.size;
     map = {size, size, {{0, size}}};
     posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    std::vector<std::byte> chunk = take_buffer();
+    drop_kept();
     const bool is_wanted =
         state_.options.sparse == PackOptions::Sparse::always ||
         (state_.options.sparse == PackOptions::Sparse::automatic && size >= kMinScan);
     ZeroScanner scanner;
     if (!is_wanted) {
         // Only to see whether it can be read at all: later the entry could not be left out.
-        read_chunk(file, fd, 0, std::span(chunk).first(std::min<std::uint64_t>(kBigChunk, size)));
+        kept_.push_back(read_piece(file, fd, 0, size));
     } else {
         const FileHoles holes(fd, open.data_meta);
+        std::uint64_t kept_size = 0;
         for (std::uint64_t at = 0; at < size && !had_error_;) {
             const FileHoles::Range data = holes.next(at);
             scanner.skip(data.begin - at);
             for (at = data.begin; at < data.end && !had_error_;) {
-                check_abort();
-                const std::span<std::byte> piece(chunk.data(),
-                                                 std::min<std::uint64_t>(kBigChunk, data.end - at));
-                read_chunk(file, fd, at, piece);
+                std::vector<std::byte> piece = read_piece(file, fd, at, data.end);
                 scanner.feed(piece);
+                const bool keep = at == kept_size && kept_.size() < kBigChunksKept;
                 at += piece.size();
+                if (keep) {
+                    kept_size = at;
+                    kept_.push_back(std::move(piece));
+                } else {
+                    give_back(std::move(piece));
+                }
             }
         }
     }
-    std::lock_guard lock(mutex_);
-    free_.push_back(std::move(chunk));
     if (had_error_)
         return false;
     if (!is_wanted)
@@ -180,17 +183,41 @@ void BigFileStreamer::describe_file(BigFile& file, OpenFile& open, const SparseM
 void BigFileStreamer::stream(BigFile& file, OpenFile& open, const SparseMap& map) {
     hash_.emplace();
     hash_->update(as_bytes(file.map_text));
+    if (map.hole_size() != 0)
+        drop_kept();
     for (const Extent& e : map.data) {
         for (std::uint64_t at = e.offset; at < e.offset + e.size;) {
-            std::vector<std::byte> chunk = take_buffer();
-            chunk.resize(static_cast<std::size_t>(
-                std::min<std::uint64_t>(kBigChunk, e.offset + e.size - at)));
-            read_chunk(file, open.data_fd(), at, chunk);
+            std::vector<std::byte> chunk;
+            if (kept_.empty()) {
+                chunk = read_piece(file, open.data_fd(), at, e.offset + e.size);
+            } else {
+                chunk = std::move(kept_.front());
+                kept_.pop_front();
+            }
             hash_->update(chunk);
             at += chunk.size();
             put_chunk(file, std::move(chunk));
         }
     }
+}
+
+void BigFileStreamer::drop_kept() {
+    for (; !kept_.empty(); kept_.pop_front())
+        give_back(std::move(kept_.front()));
+}
+
+void BigFileStreamer::give_back(std::vector<std::byte> chunk) {
+    std::lock_guard lock(mutex_);
+    free_.push_back(std::move(chunk));
+}
+
+/// One chunk from @p at, shorter only before @p end.
+std::vector<std::byte> BigFileStreamer::read_piece(BigFile& file, int fd, std::uint64_t at,
+                                                   std::uint64_t end) {
+    std::vector<std::byte> piece = take_buffer();
+    piece.resize(static_cast<std::size_t>(std::min<std::uint64_t>(kBigChunk, end - at)));
+    read_chunk(file, fd, at, piece);
+    return piece;
 }
 
 /// Fills @p chunk, with zeros where the file is shorter by now or cannot be read; false: an error,

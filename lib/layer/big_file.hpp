@@ -22,6 +22,8 @@ namespace zl {
 
 inline constexpr std::size_t kBigChunk = 512 << 10;
 inline constexpr std::size_t kBigChunksAhead = 32;
+/// Of what the first pass reads, the first pieces are kept: files of up to 8 MiB are read once.
+inline constexpr std::size_t kBigChunksKept = 16;
 
 /// A file on its way. Fields belong to the reader until the stage is reached.
 struct BigFile {
@@ -56,6 +58,9 @@ private:
     void read(BigFile& file);
     bool scan(BigFile& file, OpenFile& open, SparseMap& map);
     void stream(BigFile& file, OpenFile& open, const SparseMap& map);
+    std::vector<std::byte> read_piece(BigFile& file, int fd, std::uint64_t at, std::uint64_t end);
+    void drop_kept();
+    void give_back(std::vector<std::byte> chunk);
     bool read_chunk(BigFile& file, int fd, std::uint64_t offset, std::span<std::byte> chunk);
     void describe_file(BigFile& file, OpenFile& open, const SparseMap& map);
     std::vector<std::byte> take_buffer();
@@ -67,6 +72,8 @@ private:
     EntryLoader loader_;
     std::optional<Hasher> hash_; ///< of the file being read
     bool had_error_ = false;     ///< the file being read: noted once
+    /// The file being read: its first pieces, without gap, as the first pass saw them.
+    std::deque<std::vector<std::byte>> kept_;
     std::mutex mutex_;
     std::condition_variable reader_wake_, taker_wake_;
     std::deque<BigFilePtr> queue_;

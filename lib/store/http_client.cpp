@@ -85,6 +85,7 @@ struct Transfer {
     bool interrupted = false;
     bool reader_wanted = false; ///< the loop stopped reading because `pending` is full
     std::string pending;
+    PromptSink* direct = nullptr; ///< takes what arrives from now on; `pending` stays empty
     std::uint64_t sent = 0;
 };
 
@@ -125,7 +126,18 @@ std::size_t on_receive(char* data, std::size_t size, std::size_t count, void* us
         t.receive_waits_for_reader = false;
         return CURL_WRITEFUNC_PAUSE;
     }
-    std::lock_guard lock(t.mutex);
+    std::unique_lock lock(t.mutex);
+    if (PromptSink* sink = t.direct) {
+        lock.unlock();
+        t.bucket->spend(length);
+        try {
+            sink->write(std::as_bytes(std::span(data, length)));
+            return length;
+        } catch (...) {
+            t.body_failure = std::current_exception();
+            return CURL_WRITEFUNC_ERROR;
+        }
+    }
     if (!t.pending.empty() && t.pending.size() + length > kReceiveBuffer) {
         t.receive_paused = t.receive_waits_for_reader = t.reader_wanted = true;
         t.changed.notify_one();
@@ -360,6 +372,7 @@ HttpResponse HttpClient::Loop::perform(const HttpRequest& request) {
 
 void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
     Sink* sink = nullptr;
+    PromptSink* prompt = nullptr;
     bool head_seen = false;
     std::uint64_t reported = 0;
     std::string chunk;
@@ -368,6 +381,8 @@ void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
         std::uint64_t sent;
         {
             std::unique_lock lock(t->mutex);
+            if (t->pending.empty()) // and what was is written: the order is kept
+                t->direct = prompt;
             t->changed.wait(lock, [&] {
                 return t->done || !t->pending.empty() || t->sent != reported ||
                        (t->head_ready && !head_seen);
@@ -394,6 +409,7 @@ void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
             head_seen = true;
             if (t->request.choose_sink)
                 sink = t->request.choose_sink(response);
+            prompt = dynamic_cast<PromptSink*>(sink);
         }
         if (sink && !chunk.empty())
             sink->write(std::as_bytes(std::span<const char>(chunk)));

@@ -1,6 +1,7 @@
 #include "store/range_reader.hpp"
 
 #include "base/error.hpp"
+#include "store/prompt_sink.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -91,30 +92,38 @@ struct RangeReader::Impl {
         }
     }
 
-    void fetch(Slot& slot, std::uint64_t index) {
-        // Once the last byte is marked as filled the reader may hand the slot to another worker:
-        // what this range is about is kept here.
-        const std::size_t size = slot.size;
-        std::size_t filled = 0;
-        FunctionSink sink([&](Bytes b) {
+    /// One range into its slot.
+    struct SlotSink final : PromptSink {
+        SlotSink(Impl& reader, Slot& to) : impl(reader), slot(to), size(to.size) {}
+        void write(Bytes b) override {
             if (b.size() > size - filled)
                 throw Error(ErrorKind::data,
-                            store.describe(object.key) + ": more bytes than asked");
+                            impl.store.describe(impl.object.key) + ": more bytes than asked");
             std::memcpy(slot.data.get() + filled, b.data(), b.size());
             filled += b.size();
-            std::lock_guard lock(mutex);
-            if (stopping)
+            std::lock_guard lock(impl.mutex);
+            if (impl.stopping)
                 throw Interrupted();
             slot.filled = filled;
-            progress.advance(static_cast<std::int64_t>(b.size()));
-            changed.notify_all();
-        });
+            impl.progress.advance(static_cast<std::int64_t>(b.size()));
+            impl.changed.notify_all();
+        }
+        Impl& impl;
+        Slot& slot;
+        // Once the last byte is marked as filled the reader may hand the slot to another worker:
+        // what this range is about is kept here.
+        const std::size_t size;
+        std::size_t filled = 0;
+    };
+
+    void fetch(Slot& slot, std::uint64_t index) {
+        SlotSink sink(*this, slot);
         GetOptions get;
-        get.range = ByteRange{range.offset + index * options.part_size, size};
+        get.range = ByteRange{range.offset + index * options.part_size, sink.size};
         get.if_match = object.etag;
         if (!store.get(object.key, sink, get))
             throw Error(ErrorKind::conflict, store.describe(object.key) + ": vanished meanwhile");
-        if (filled != size)
+        if (sink.filled != sink.size)
             throw Error(ErrorKind::transient, store.describe(object.key) + ": range cut short");
     }
 

@@ -1,6 +1,7 @@
 #include "store/s3_client.hpp"
 
 #include "base/file.hpp"
+#include "store/hashed_body.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -88,6 +89,8 @@ S3Settings resolve_s3_settings(const StoreUrl& url, const Environment& environme
 }
 
 std::string hash_body(const Body* body, const std::stop_token& stop) {
+    if (auto hashed = dynamic_cast<const HashedBody*>(body))
+        return hashed->sha256();
     Hasher hasher;
     if (body) {
         std::string buffer(1 << 20, '\0');

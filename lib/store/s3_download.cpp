@@ -73,8 +73,7 @@ std::optional<std::uint64_t> s3_object_size(const HttpResponse& response) {
 
 S3Download::S3Download(std::string what, const std::string& key, Sink& sink,
                        const GetOptions& options)
-    : what_(std::move(what)), key_(key), sink_(sink), options_(options),
-      counter_([this](Bytes data) { take(data); }), etag_(options.if_match) {
+    : what_(std::move(what)), key_(key), sink_(sink), options_(options), etag_(options.if_match) {
     if (options.range)
         end_ = options.range->offset + options.range->length;
 }
@@ -117,7 +116,8 @@ Sink* S3Download::accept(const HttpResponse& head) {
         info_->size = *total;
         etag_ = info_->etag; // an attempt that follows must see the same object
     }
-    return &counter_;
+    bool prompt = dynamic_cast<PromptSink*>(&sink_) && !options_.on_bytes;
+    return prompt ? static_cast<Sink*>(&prompt_counter_) : &counter_;
 }
 
 Error S3Download::bad(const std::string& why) const {

@@ -41,11 +41,22 @@ private:
     Error bad(const std::string& why) const;
     void take(Bytes data);
 
+    /// Passes on to take(); what is prompt stays prompt.
+    template <typename Base> class Counter final : public Base {
+    public:
+        explicit Counter(S3Download& download) : download_(download) {}
+        void write(Bytes data) override { download_.take(data); }
+
+    private:
+        S3Download& download_;
+    };
+
     std::string what_;
     const std::string& key_;
     Sink& sink_;
     const GetOptions& options_;
-    FunctionSink counter_;
+    Counter<Sink> counter_{*this};
+    Counter<PromptSink> prompt_counter_{*this};
     std::string etag_;
     std::optional<std::uint64_t> end_; ///< first byte not wanted, once known
     std::uint64_t received_ = 0;

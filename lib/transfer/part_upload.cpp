@@ -3,6 +3,7 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "base/parallel.hpp"
+#include "store/hashed_body.hpp"
 #include "stream/hash.hpp"
 
 #include <algorithm>
@@ -59,6 +60,15 @@ std::vector<PartInfo> PartUpload::stored_parts() {
     return parts;
 }
 
+std::string PartUpload::send_part(int number) const {
+    auto advance = [this](std::int64_t n) { progress.advance(n); };
+    FileBody bytes(spool_fd, offset(number), size(number), row.spool);
+    if (hashes.part_size != row.part_size || hashes.sha256.empty())
+        return store.upload_part(key, row.upload_id, number, bytes, advance);
+    HashedBody hashed(bytes, hashes.sha256.at(static_cast<std::size_t>(number) - 1));
+    return store.upload_part(key, row.upload_id, number, hashed, advance);
+}
+
 void PartUpload::send(std::vector<PartInfo>& parts) {
     std::mutex mutex;
     std::uint64_t done = 0;
@@ -71,15 +81,13 @@ void PartUpload::send(std::vector<PartInfo>& parts) {
         int number = static_cast<int>(i) + 1;
         if (stop.stop_requested())
             throw Interrupted();
-        FileBody body(spool_fd, offset(number), size(number), row.spool);
-        std::string etag = store.upload_part(key, row.upload_id, number, body,
-                                             [this](std::int64_t n) { progress.advance(n); });
+        std::string etag = send_part(number);
         crash_point("push.part-unrecorded");
         std::lock_guard lock(mutex);
         // I4: a part is recorded when its reply was seen, never before.
-        db.record_part(row.id, {number, body.size(), etag});
-        parts[i] = {number, body.size(), etag, {}};
-        bytes_sent += body.size();
+        db.record_part(row.id, {number, size(number), etag});
+        parts[i] = {number, size(number), etag, {}};
+        bytes_sent += size(number);
         progress.items(++done, parts.size());
         crash_point("push.part");
     });

@@ -18,12 +18,19 @@ inline constexpr std::uint64_t kMaxPartSize = std::uint64_t{5} << 30;
 /// @p wanted, grown (in whole MiB) so that kMaxParts hold @p total. Throws data beyond 48.8 TiB.
 std::uint64_t part_size_for(std::uint64_t wanted, std::uint64_t total);
 
+/// SHA-256 of the parts, taken while the spool was written; none after a restart.
+struct PartHashes {
+    std::uint64_t part_size = 0;
+    std::vector<std::string> sha256; ///< hex
+};
+
 struct PartUpload {
     ObjectStore& store;
     StateDb& db;
     const PushRow& row; ///< key from the caller, upload_id, part_size, blob_size
     std::string key;
     int spool_fd;
+    const PartHashes& hashes; ///< used if they are of parts of this size
     int jobs;
     Log& log;
     Progress& progress;
@@ -39,6 +46,7 @@ struct PartUpload {
 
 private:
     void send(std::vector<PartInfo>& parts);
+    std::string send_part(int number) const;
     std::uint64_t offset(int number) const;
     std::uint64_t size(int number) const;
     int count() const;

@@ -3,6 +3,7 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
+#include "store/hashed_body.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
 #include "transfer/refs.hpp"
@@ -24,10 +25,10 @@ constexpr auto kGracePeriod = std::chrono::hours(24);
 
 } // namespace
 
-PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, int jobs, Log& log,
-                 Progress& progress, std::stop_token stop)
-    : store_(store), db_(db), row_(std::move(row)), jobs_(jobs), log_(log), progress_(progress),
-      stop_(std::move(stop)), spool_(open_file(row_.spool, O_RDONLY)) {
+PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes, int jobs,
+                 Log& log, Progress& progress, std::stop_token stop)
+    : store_(store), db_(db), row_(std::move(row)), hashes_(std::move(hashes)), jobs_(jobs),
+      log_(log), progress_(progress), stop_(std::move(stop)), spool_(open_file(row_.spool, O_RDONLY)) {
     outcome_.digest = row_.digest;
     outcome_.kind = row_.kind;
     outcome_.key = key();
@@ -172,7 +173,8 @@ void PushJob::put_whole() {
     // A run that died here may have stored it; choose_way() of this run has just looked.
     if (!looked_ && !row_.force && object_is_right())
         return enter("stored");
-    FileBody body(spool_.get(), 0, row_.blob_size, row_.spool);
+    FileBody bytes(spool_.get(), 0, row_.blob_size, row_.spool);
+    HashedBody body(bytes, row_.blob_sha256);
     progress_.begin("uploading", row_.blob_size);
     store_.put(key(), body, put_options());
     outcome_.bytes_sent += row_.blob_size;
@@ -250,7 +252,7 @@ void PushJob::complete() {
 }
 
 PartUpload PushJob::part_upload() {
-    return {store_, db_, row_, key(), spool_.get(), jobs_, log_, progress_, stop_};
+    return {store_, db_, row_, key(), spool_.get(), hashes_, jobs_, log_, progress_, stop_};
 }
 
 void PushJob::describe() {

@@ -52,8 +52,9 @@ struct PushOutcome {
 class PushJob {
 public:
     /// @p row is past `spooling`; the caller holds the lock of its spool.
-    PushJob(ObjectStore& store, StateDb& db, PushRow row, int jobs, Log& log, Progress& progress,
-            std::stop_token stop);
+    /// @p hashes may be empty.
+    PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes, int jobs, Log& log,
+            Progress& progress, std::stop_token stop);
     /// From the row's state to done. Throws with the row as far as it came; run again to continue.
     PushOutcome run();
 
@@ -83,6 +84,7 @@ private:
     ObjectStore& store_;
     StateDb& db_;
     PushRow row_;
+    PartHashes hashes_;
     int jobs_;
     Log& log_;
     Progress& progress_;

@@ -72,9 +72,11 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
     row.id = db_.insert_push(row);
     Finally unlock([&] { lock->remove_and_unlock(); });
     crash_point("push.spooling");
+    PartHashes hashes{row.part_size, {}};
     try {
         UniqueFd fd = open_file(row.spool, O_RDWR | O_CREAT | O_EXCL, 0600);
-        SpoolResult s = spool_input(in, fd.get(), row.spool, options_.kind, progress_);
+        SpoolResult s =
+            spool_input(in, fd.get(), row.spool, options_.kind, progress_, row.part_size);
         after_input(s);
         row.kind = kind_name(s.kind);
         row.digest = s.digest;
@@ -83,6 +85,7 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
         row.size_bytes = s.size_bytes;
         row.file_count = s.file_count;
         row.incomplete = s.incomplete;
+        hashes.sha256 = std::move(s.part_sha256);
         row.ref_time = format_key_time(now_wall());
         row.state = "spooled";
         db_.update_push(row);
@@ -99,7 +102,7 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
         throw;
     }
     take_over_upload(row);
-    return run_job(row, target);
+    return run_job(row, target, std::move(hashes));
 }
 
 /// The same pipeline run again after a kill: its bytes are those of an upload under way, so that
@@ -135,9 +138,10 @@ void Pusher::fix_ref_time(PushRow& row, ObjectStore& target) {
     db_.update_push(row);
 }
 
-PushOutcome Pusher::run_job(PushRow row, ObjectStore& target) {
+PushOutcome Pusher::run_job(PushRow row, ObjectStore& target, PartHashes hashes) {
     try {
-        PushOutcome o = PushJob(target, db_, row, options_.jobs, log_, progress_, stop_).run();
+        PushJob job(target, db_, row, std::move(hashes), options_.jobs, log_, progress_, stop_);
+        PushOutcome o = job.run();
         sweep_suspects(target);
         return o;
     } catch (Error& e) {

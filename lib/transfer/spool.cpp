@@ -9,9 +9,13 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -19,7 +23,7 @@ namespace zl {
 
 namespace {
 
-constexpr std::size_t kStep = 1 << 20;
+constexpr std::size_t kStep = 512 << 10;
 
 /// Writes to the spool; starts the write-back early so that the fdatasync at the end is short.
 class SpoolFile {
@@ -52,9 +56,12 @@ private:
     std::uint64_t flushed_ = 0;
 };
 
-/// Runs a consumer on another thread, two buffers deep, so that hashing and writing overlap.
+/// Runs a consumer on another thread, so that hashing and writing overlap.
 class Overlap {
 public:
+    /// What was given and not yet consumed, at most: the giver uses so many buffers and one more.
+    static constexpr std::size_t kDepth = 8;
+
     explicit Overlap(std::function<void(Bytes)> consume)
         : consume_(std::move(consume)), thread_([this] { loop(); }) {}
     ~Overlap() {
@@ -62,16 +69,13 @@ public:
         if (thread_.joinable())
             thread_.join();
     }
-    /// The consumer gets @p buffer; another one, free to use, takes its place.
-    void hand_over(std::vector<std::byte>& buffer, std::size_t size) {
+    /// @p data stays as it is until kDepth further calls have returned, or finish().
+    void give(Bytes data) {
         std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return !full_; });
+        changed_.wait(lock, [&] { return queue_.size() < kDepth; });
         if (error_)
             std::rethrow_exception(error_);
-        std::swap(buffer, buffer_);
-        buffer.resize(kStep);
-        size_ = size;
-        full_ = true;
+        queue_.push_back(data);
         changed_.notify_all();
     }
     /// Waits until all was consumed; rethrows what the consumer threw.
@@ -89,64 +93,108 @@ private:
         changed_.notify_all();
     }
     void loop() noexcept {
-        std::vector<std::byte> mine(kStep);
+        std::unique_lock lock(mutex_);
         for (;;) {
-            std::size_t n = 0;
-            {
-                std::unique_lock lock(mutex_);
-                changed_.wait(lock, [&] { return full_ || closed_; });
-                if (!full_)
-                    return;
-                std::swap(mine, buffer_);
-                n = size_;
-                full_ = false;
-                changed_.notify_all();
-            }
+            changed_.wait(lock, [&] { return closed_ || !queue_.empty(); });
+            if (queue_.empty())
+                return;
+            Bytes data = queue_.front();
+            bool failed = error_ != nullptr;
+            lock.unlock();
+            std::exception_ptr error;
             try {
-                if (!error_)
-                    consume_(Bytes(mine.data(), n));
+                if (!failed)
+                    consume_(data);
             } catch (...) {
-                std::lock_guard lock(mutex_);
-                error_ = std::current_exception();
+                error = std::current_exception();
             }
+            lock.lock();
+            if (error)
+                error_ = error;
+            queue_.pop_front();
+            changed_.notify_all();
         }
     }
 
     std::function<void(Bytes)> consume_;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<std::byte> buffer_ = std::vector<std::byte>(kStep);
-    std::size_t size_ = 0;
-    bool full_ = false, closed_ = false;
+    std::deque<Bytes> queue_; ///< the first one is being consumed
+    bool closed_ = false;
     std::exception_ptr error_;
     std::thread thread_;
 };
 
-void copy_to_spool(Source& in, SpoolFile& spool, const std::function<void(Bytes)>& look) {
-    Overlap overlap(look);
-    std::vector<std::byte> buffer(kStep);
-    for (;;) {
-        std::size_t n = read_full(in, buffer);
+/// SHA-256 of each part of a stream.
+class PartHasher {
+public:
+    explicit PartHasher(std::uint64_t part_size) : part_size_(part_size) {}
+    void write(Bytes data) {
+        while (!data.empty()) {
+            auto n = static_cast<std::size_t>(
+                std::min<std::uint64_t>(data.size(), part_size_ - in_part_));
+            hash_.update(data.first(n));
+            data = data.subspan(n);
+            if ((in_part_ += n) == part_size_)
+                end_part();
+        }
+    }
+    std::vector<std::string> finish() {
+        if (in_part_)
+            end_part();
+        return std::move(done_);
+    }
+
+private:
+    void end_part() {
+        done_.push_back(hash_.finish_hex());
+        hash_ = Hasher();
+        in_part_ = 0;
+    }
+    std::uint64_t part_size_;
+    std::uint64_t in_part_ = 0;
+    Hasher hash_;
+    std::vector<std::string> done_;
+};
+
+/// Returns the hashes of the parts; @p look sees all bytes, in order, on a thread of its own.
+std::vector<std::string> copy_to_spool(Source& in, SpoolFile& spool, std::uint64_t part_size,
+                                       const std::function<void(Bytes)>& look) {
+    std::array<std::vector<std::byte>, Overlap::kDepth + 1> buffers; // they outlive the threads
+    PartHasher parts(part_size);
+    std::optional<Overlap> hashing;
+    if (part_size)
+        hashing.emplace([&](Bytes b) { parts.write(b); });
+    Overlap looking(look);
+    for (std::size_t turn = 0;; turn = (turn + 1) % buffers.size()) {
+        buffers[turn].resize(kStep);
+        std::size_t n = read_full(in, buffers[turn]);
+        Bytes data(buffers[turn].data(), n);
         if (n) {
-            spool.write(Bytes(buffer.data(), n));
-            overlap.hand_over(buffer, n);
+            looking.give(data);
+            if (hashing)
+                hashing->give(data);
+            spool.write(data);
         }
         if (n < kStep)
             break;
     }
-    overlap.finish();
+    looking.finish();
+    if (hashing)
+        hashing->finish();
+    return parts.finish();
 }
 
-SpoolResult spool_layer(Source& in, SpoolFile& spool) {
+SpoolResult spool_layer(Source& in, SpoolFile& spool, std::uint64_t part_size) {
     LayerStreamChecker checker;
-    copy_to_spool(in, spool, [&](Bytes b) { checker.write(b); });
+    SpoolResult s;
+    s.part_sha256 = copy_to_spool(in, spool, part_size, [&](Bytes b) { checker.write(b); });
     auto r = checker.finish();
     if (!r.trailer)
         throw Error(ErrorKind::data,
                     "the input has no layer trailer: its producer died, or zl-pack did not make it",
                     "a .tar.zst of another program is pushed with --foreign, best as "
                     "`zl-push --foreign -- CMD`");
-    SpoolResult s;
     s.digest = r.trailer->digest.hex();
     s.blob_sha256 = r.blob_sha256.hex();
     s.blob_size = r.blob_size;
@@ -192,11 +240,11 @@ SpoolResult spool_foreign(Source& in, SpoolFile& spool) {
     return s;
 }
 
-SpoolResult spool_raw(Source& in, SpoolFile& spool) {
+SpoolResult spool_raw(Source& in, SpoolFile& spool, std::uint64_t part_size) {
     Hasher hash;
     SpoolResult s;
     s.kind = LayerKind::raw;
-    copy_to_spool(in, spool, [&](Bytes b) {
+    s.part_sha256 = copy_to_spool(in, spool, part_size, [&](Bytes b) {
         hash.update(b);
         s.blob_size += b.size();
     });
@@ -228,12 +276,12 @@ LayerKind kind_from_name(const std::string& name) {
 }
 
 SpoolResult spool_input(Source& in, int fd, const std::string& path, LayerKind kind,
-                        Progress& progress) {
+                        Progress& progress, std::uint64_t part_size) {
     SpoolFile spool(fd, path, progress);
     progress.begin("spooling", std::nullopt);
-    SpoolResult s = kind == LayerKind::layer     ? spool_layer(in, spool)
+    SpoolResult s = kind == LayerKind::layer     ? spool_layer(in, spool, part_size)
                     : kind == LayerKind::foreign ? spool_foreign(in, spool)
-                                                 : spool_raw(in, spool);
+                                                 : spool_raw(in, spool, part_size);
     spool.sync();
     return s;
 }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace zl {
 
@@ -25,13 +26,17 @@ struct SpoolResult {
     std::uint64_t file_count = 0;
     bool incomplete = false; ///< the trailer says so
     LayerKind kind = LayerKind::layer;
+    /// Hex SHA-256 of each part of the size asked for: an upload signs them. Empty: not taken.
+    std::vector<std::string> part_sha256;
 };
 
 /// Copies @p in to @p fd (empty, at offset 0), checks it and makes it durable (fdatasync).
 /// layer: a true trailer is required. foreign: must end on a frame end, its tar on two zero blocks
 /// (a layer with a true trailer is taken for what it is). raw: anything but nothing.
+/// @p part_size: hash the parts of that size too, 0 = do not (foreign ones never are: they wait for
+/// their decompression anyway).
 /// Throws data when the input is cut, corrupt or empty; io when the disk is full.
 SpoolResult spool_input(Source& in, int fd, const std::string& path, LayerKind kind,
-                        Progress& progress);
+                        Progress& progress, std::uint64_t part_size = 0);
 
 } // namespace zl

@@ -9,11 +9,11 @@
 ///   tail captured -> reader released -> PASSIVE -> reader begun -> barrier dropped
 ///   K anywhere: the position is that of the tail. If the WAL was restarted meanwhile, attach()
 ///   compares all pages; nothing is lost, as the database is all there.
-/// A change of salt (a restarted WAL) under our read lock: SQLite restarts a WAL only when all of it
-/// is in the file and no reader needs it. If we hold slot 0, that was so when we began to read, and
-/// nothing appended since can have been moved back (we block that); if we hold another slot, no restart
-/// can happen. So it is in order exactly if all that the WAL held when we began to read (`begun_`) is
-/// captured; else it is a loss of continuity (W6).
+/// A change of salt (a restarted WAL) under our read lock: SQLite restarts a WAL only when all of
+/// it is in the file and no reader needs it. If we hold slot 0, that was so when we began to read,
+/// and nothing appended since can have been moved back (we block that); if we hold another slot, no
+/// restart can happen. So it is in order exactly if all that the WAL held when we began to read
+/// (`begun_`) is captured; else it is a loss of continuity (W6).
 ///
 /// Thread: the capture thread only; the pages of a view() may be read by another.
 #pragma once
@@ -59,8 +59,8 @@ public:
         lost,       ///< compare() is needed
         no_position ///< begin_generation() is needed
     };
-    /// After opening, or after end_read() and begin_read(): whether the WAL still continues where the
-    /// position says. @p reason tells why not.
+    /// After opening, or after end_read() and begin_read(): whether the WAL still continues where
+    /// the position says. @p reason tells why not.
     Continuity attach(std::string& reason);
 
     enum class Step { nothing, captured, lost };
@@ -79,8 +79,8 @@ public:
     std::uint64_t since_checkpoint() const { return since_checkpoint_; }
 
     enum class Checkpoint { complete, partial, busy, lost };
-    /// W3. partial: other readers hold some frames back. busy: a writer is at work, or there was too
-    /// much to capture under the barrier; try again later.
+    /// W3. partial: other readers hold some frames back. busy: a writer is at work, or there was
+    /// too much to capture under the barrier; try again later.
     Checkpoint checkpoint(std::string& reason);
 
     /// To be called about once a second: somebody wrote into the database file who is neither a
@@ -88,13 +88,13 @@ public:
     bool file_was_written_over();
 
     /// Compare every page with its hash and take what differs as one segment marked @p reason.
-    /// false: it differs so much that a new generation is cheaper, or the page size does; nothing was
-    /// captured then. @p gap_from is recorded in the segment.
+    /// false: it differs so much that a new generation is cheaper, or the page size does; nothing
+    /// was captured then. @p gap_from is recorded in the segment.
     bool compare(const std::string& reason, std::optional<TimePoint> gap_from);
     /// Checksum of the live database as of now, storing every page's hash; the position is gone
     /// until begin_generation() or adopt() follows.
     DbChecksum rehash();
-    /// The same without storing anything: whether the live database is the one that @p head leads to.
+    /// The same without storing anything: whether the live database is what @p head leads to.
     bool equals(const SegmentHeader& head);
     /// After rehash(): the claim of a new generation, whose state is that of rehash().
     void begin_generation(const Fork& fork);

@@ -19,6 +19,7 @@ using std::chrono::minutes;
 constexpr Millis kLookEvery = minutes(1);
 constexpr Millis kDeleteLookEvery = minutes(10);
 constexpr std::size_t kDeletesPerStep = 100;
+constexpr Entry::Kind kKinds[] = {Entry::Kind::segment, Entry::Kind::merged, Entry::Kind::snapshot};
 constexpr Millis kLongest = std::chrono::days(36500);
 
 std::uint64_t size_of(int fd) {
@@ -64,17 +65,16 @@ void ReplicaKeeper::bootstrap() {
     if (state_.note("catalogue"))
         return;
     std::set<std::string> known;
-    for (auto kind : {Entry::Kind::segment, Entry::Kind::merged, Entry::Kind::snapshot})
-        for (const Entry& e : state_.entries(kind))
-            known.insert(e.key);
+    for (auto kind : kKinds)
+        state_.visit_entries(kind, [&](const Entry& e) { known.insert(e.key); });
     // The listing begins after that: what is known and not listed is gone.
-    KeepCatalogue found = scan_replica(store_, keys_, log_);
-    for (const auto* list : {&found.segments, &found.merged, &found.snapshots})
-        for (const Entry& e : *list)
-            if (known.erase(e.key) == 0) // what we know is more exact: times, levels
-                state_.add_entry(e);
-    for (const std::string& key : known)
-        state_.remove_entry(key);
+    ReplicaObjects found = scan_replica(store_, keys_, log_);
+    for (auto* list : {&found.segments, &found.merged, &found.snapshots}) {
+        // What we know is more exact: times, levels.
+        std::erase_if(*list, [&](const Entry& e) { return known.erase(e.key) != 0; });
+        state_.add_entries(*list);
+    }
+    state_.remove_entries({known.begin(), known.end()});
     state_.set_note("catalogue", "listed");
     merges_.clear();
     deletes_.clear();
@@ -92,9 +92,10 @@ bool ReplicaKeeper::look() {
     bool delete_due = options_.retain && may_delete_ &&
                       (now >= next_delete_look_ || next_delete_look_ - now > kDeleteLookEvery);
     if (new_segments || delete_due) {
-        KeepCatalogue c{state_.entries(Entry::Kind::segment), state_.entries(Entry::Kind::merged),
-                        state_.entries(Entry::Kind::snapshot)};
-        for (PlannedMerge& m : plan_merges(c, alone_, options_.max_merge_bytes))
+        KeepCatalogue c(keys_);
+        for (auto kind : kKinds)
+            state_.visit_entries(kind, [&](const Entry& e) { c.add(e, alone_.contains(e.key)); });
+        for (PlannedMerge& m : plan_merges(c, options_.max_merge_bytes))
             merges_.push_back(std::move(m));
         // What is merged now may make more deletable: first the one, then the other.
         if (delete_due && merges_.empty()) {
@@ -269,4 +270,3 @@ void ReplicaKeeper::warn_once(const std::string& key, const std::string& message
 }
 
 } // namespace zl
-

@@ -1,16 +1,17 @@
-/// Keeps a replica small: merges segments, deletes what no kept moment needs (retention.hpp says
-/// what that is). Works from the catalogue in ShipState, so an idle database costs no request.
+/// Keeps a replica small: merges segments, deletes what no kept moment needs (merge_plan.hpp and
+/// retention.hpp say what that is). Works from the catalogue in ShipState, so an idle database
+/// costs no request.
 ///
 /// What a kill leaves
 ///   a merge      unnamed files (nothing), or the merged object without its entry: the next run
-///   makes
-///                it again, finds it, verifies it and enters it (crash point keep.merged)
+///                makes it again, finds it, verifies it and enters it (crash point keep.merged)
 ///   a delete     an entry without its object: deleted again, which the store takes for success
 ///                (crash point keep.deleted)
 #pragma once
 
 #include "base/report.hpp"
 #include "store/object_store.hpp"
+#include "wal/merge_plan.hpp"
 #include "wal/merger.hpp"
 #include "wal/replica_keys.hpp"
 #include "wal/retention.hpp"

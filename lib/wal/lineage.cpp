@@ -102,9 +102,9 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
     state_.adopt(parent);
     state_.clear_note("catalogue");
     state_.set_note(kDbId, last.db_id);
-    new_generation(fork, own ? "the replica is ahead of this volume"
-                             : released ? "the former writer released the name"
-                                        : "taken over");
+    new_generation(fork, own        ? "the replica is ahead of this volume"
+                         : released ? "the former writer released the name"
+                                    : "taken over");
 }
 
 void Lineage::first_generation(const ReplicaHead& head) {
@@ -123,10 +123,11 @@ void Lineage::first_generation(const ReplicaHead& head) {
         before.id = {};
         before.generation.clear();
         state_.adopt(before);
+        std::vector<std::string> gone;
         for (auto kind : {CatalogueEntry::Kind::segment, CatalogueEntry::Kind::merged,
                           CatalogueEntry::Kind::snapshot})
-            for (const CatalogueEntry& e : state_.entries(kind))
-                state_.remove_entry(e.key);
+            state_.visit_entries(kind, [&](const CatalogueEntry& e) { gone.push_back(e.key); });
+        state_.remove_entries(gone);
         state_.clear_note("catalogue");
     }
     Fork fork = fork_from(before);
@@ -143,12 +144,14 @@ void Lineage::new_generation(Fork fork, const std::string& reason) {
     const std::string generation = random_id();
     log_.info("new generation " + generation + ": " + reason);
     fork.reason = reason;
+    fork.gap_from = gap_from_;
     capture_.rehash();
     state_.set_note(kClaim, std::to_string(fork.claim_sequence));
     state_.set_note("parent", fork.parent);
     state_.set_note("fork_sequence", std::to_string(fork.fork_sequence));
     identify(state_.note(kDbId).value_or(random_id()), generation);
     capture_.begin_generation(fork);
+    gap_from_.reset();
 }
 
 void Lineage::go_on(Capture::Continuity continuity, const std::string& reason) {
@@ -164,25 +167,32 @@ bool Lineage::settle_offline(Capture::Continuity continuity, const std::string& 
     return true;
 }
 
-void Lineage::resync(const std::string& reason, std::optional<TimePoint> gap_from) {
+void Lineage::resync(const std::string& reason) {
     log_.info("continuity lost: " + reason);
     ++resyncs_;
-    if (capture_.compare(reason, gap_from))
+    if (capture_.compare(reason, gap_from_)) {
+        gap_from_.reset();
         return;
+    }
     // What a generation captured after a claim that has no snapshot yet can never be restored, and
     // must not lie in the way of the next one: it was not sent (upload_limit), and is dropped.
-    if (upload_limit(state_) != UINT64_MAX)
-        state_.drop_queue();
-    Fork fork = fork_from(state_.newest());
-    fork.gap_from = gap_from;
-    new_generation(std::move(fork), reason);
+    if (upload_limit(state_) != UINT64_MAX) {
+        std::uint64_t from = claim_sequence(state_);
+        // The claim itself stays if it may be in the store already: its number is used up.
+        if (auto claim = state_.queued(from); !claim || claim->attempted)
+            ++from;
+        state_.drop_queue(from);
+    }
+    new_generation(fork_from(state_.newest()), reason);
 }
 
 std::uint64_t Lineage::upload_limit(ShipState& state) {
     const auto generation = state.note(kGeneration);
     if (!generation || state.note(kOpened).value_or("") == *generation)
         return UINT64_MAX;
-    return claim_sequence(state);
+    // Noted before it is captured: until then everything queued is of the generation before.
+    const std::uint64_t claim = claim_sequence(state);
+    return claim > state.newest().sequence ? UINT64_MAX : claim;
 }
 
 void Lineage::opened(ShipState& state, const std::string& generation) {

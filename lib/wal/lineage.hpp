@@ -22,13 +22,14 @@ public:
     ///   database equals the head        go on from it (a host that restored takes over)
     ///   head is ours, but further       new generation: this volume went back in time
     ///   head is a released writer's, or --take-over: new generation
-    void settle(const ReplicaHead& head, Capture::Continuity continuity,
-                const std::string& reason);
+    void settle(const ReplicaHead& head, Capture::Continuity continuity, const std::string& reason);
     /// With the head unknown: as far as the own state goes. false: there is no position to go on
     /// from; the read lock keeps what is committed until settle().
     bool settle_offline(Capture::Continuity continuity, const std::string& reason);
     /// Continuity was lost while running: the difference, or a new generation.
-    void resync(const std::string& reason, std::optional<TimePoint> gap_from = {});
+    void resync(const std::string& reason);
+    /// The read lock was given up: moments from then to the next resync are lost, and it says so.
+    void after_gap(std::optional<TimePoint> gap_from) { gap_from_ = gap_from; }
 
     // From any thread:
     /// Upload segments only up to here until the generation has a snapshot that metadata names.
@@ -51,6 +52,7 @@ private:
     ShipState& state_;
     Options options_;
     Log& log_;
+    std::optional<TimePoint> gap_from_;
     std::uint64_t resyncs_ = 0;
 };
 

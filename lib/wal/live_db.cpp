@@ -76,8 +76,7 @@ RawIndex copy_of(const volatile std::uint32_t* words) {
 
 bool whole(const RawIndex& raw) {
     WalChecksum sum;
-    sum.update(std::as_bytes(std::span(raw.word, 10)),
-               std::endian::native == std::endian::big);
+    sum.update(std::as_bytes(std::span(raw.word, 10)), std::endian::native == std::endian::big);
     return sum.s1 == raw.word[10] && sum.s2 == raw.word[11];
 }
 
@@ -112,7 +111,7 @@ LiveDb::LiveDb(const std::string& path, Options options) : path_(resolve(path)) 
         throw sys_error("database " + path_);
     device_ = file.st_dev;
     inode_ = file.st_ino;
-    if (struct stat shm {}; ::stat((path_ + "-shm").c_str(), &shm) == 0)
+    if (struct stat shm{}; ::stat((path_ + "-shm").c_str(), &shm) == 0)
         shm_inode_ = shm.st_ino;
     if (place() != Place::same)
         throw Error(ErrorKind::transient, path_ + ": replaced while it was opened");
@@ -185,7 +184,8 @@ void LiveDb::map_index() {
 
 LiveDb::Place LiveDb::place() const {
     // stat() by path drops no lock; only close() does.
-    struct stat file {}, wal {}, shm {}, our_wal {};
+    struct stat file {
+    }, wal{}, shm{}, our_wal{};
     if (::stat(path_.c_str(), &file) != 0)
         return errno == ENOENT ? Place::absent : Place::other;
     if (file.st_dev != device_ || file.st_ino != inode_)
@@ -193,9 +193,9 @@ LiveDb::Place LiveDb::place() const {
     if (!wal_fd_) // not open yet
         return Place::same;
     const bool ours = ::fstat(wal_fd_.get(), &our_wal) == 0 &&
-                      ::stat((path_ + "-wal").c_str(), &wal) == 0 &&
-                      wal.st_ino == our_wal.st_ino && wal.st_dev == our_wal.st_dev &&
-                      ::stat((path_ + "-shm").c_str(), &shm) == 0 && shm.st_ino == shm_inode_;
+                      ::stat((path_ + "-wal").c_str(), &wal) == 0 && wal.st_ino == our_wal.st_ino &&
+                      wal.st_dev == our_wal.st_dev && ::stat((path_ + "-shm").c_str(), &shm) == 0 &&
+                      shm.st_ino == shm_inode_;
     return ours ? Place::same : Place::other;
 }
 
@@ -260,8 +260,7 @@ bool LiveDb::lock_writers(int busy_ms) {
     if (!barrier_)
         barrier_ = connect();
     ::sqlite3_busy_timeout(barrier_.get(), busy_ms);
-    const int code =
-        ::sqlite3_exec(barrier_.get(), "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
+    const int code = ::sqlite3_exec(barrier_.get(), "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
     if (code == SQLITE_OK)
         return true;
     if ((code & 0xff) == SQLITE_BUSY)
@@ -277,9 +276,8 @@ void LiveDb::unlock_writers() noexcept {
 
 std::optional<LiveDb::Checkpointed> LiveDb::checkpoint() {
     Checkpointed done;
-    const int code = ::sqlite3_wal_checkpoint_v2(checkpointer_.get(), "main",
-                                                 SQLITE_CHECKPOINT_PASSIVE, &done.wal_frames,
-                                                 &done.backfilled);
+    const int code = ::sqlite3_wal_checkpoint_v2(
+        checkpointer_.get(), "main", SQLITE_CHECKPOINT_PASSIVE, &done.wal_frames, &done.backfilled);
     if (code == SQLITE_OK && done.wal_frames >= 0)
         return done;
     if (code == SQLITE_OK) // -1 frames: it has not looked at the WAL yet

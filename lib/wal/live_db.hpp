@@ -1,13 +1,14 @@
 /// Our side of a live database: three connections, the wal-index, and the descriptors of the files.
 /// The only file of this layer that touches SQLite.
 ///
-/// W3  A read transaction is held from begin_read() on; with it nobody can restart the WAL before we
+/// W3  A read transaction is held from begin_read() on; with it nobody can restart the WAL before
+/// we
 ///     have read it (wal.c: a reader in slot >= 1 blocks the reset, one in slot 0 the back-fill).
 /// W4  Nothing is written into the database but what SQLite's own checkpoint moves there. Neither
 ///     the database nor its -shm is ever opened and closed by path here: POSIX locks belong to the
 ///     process, and the first close() of any descriptor of the file drops them all
-///     (https://sqlite.org/howtocorrupt.html section 2.2). The one descriptor of the database that we
-///     read pages through is closed after SQLite's. The -wal carries no locks.
+///     (https://sqlite.org/howtocorrupt.html section 2.2). The one descriptor of the database that
+///     we read pages through is closed after SQLite's. The -wal carries no locks.
 /// Every connection: wal_autocheckpoint=0, PERSIST_WAL, NO_CKPT_ON_CLOSE, set before any statement.
 /// Not thread-safe, except pread() on the two descriptors.
 #pragma once
@@ -51,8 +52,8 @@ public:
     const std::string& path() const { return path_; } ///< resolved, without symlinks
     std::uint64_t device() const { return device_; }
     std::uint64_t inode() const { return inode_; }
-    /// What the paths name now. other: the database was replaced, or its -wal or -shm was removed or
-    /// replaced under us (the application makes new ones then, and ours tell nothing any more).
+    /// What the paths name now. other: the database was replaced, or its -wal or -shm was removed
+    /// or replaced under us (the application makes new ones then, and ours tell nothing any more).
     enum class Place { same, other, absent };
     Place place() const;
     /// Changes whenever somebody writes into the database file.

@@ -9,8 +9,8 @@
 
 namespace zl {
 
-PageView::PageView(const LiveDb& db, std::uint32_t page_count,
-                   std::vector<WalBatch::Place> overlay, const std::atomic<bool>* cancel)
+PageView::PageView(const LiveDb& db, std::uint32_t page_count, std::vector<WalBatch::Place> overlay,
+                   const std::atomic<bool>* cancel)
     : db_fd_(db.db_fd()), wal_(db.wal_fd(), db.page_size(), db.path() + "-wal"), name_(db.path()),
       page_size_(db.page_size()), page_count_(page_count), overlay_(std::move(overlay)),
       cancel_(cancel) {}
@@ -18,8 +18,7 @@ PageView::PageView(const LiveDb& db, std::uint32_t page_count,
 void PageView::read(std::uint32_t first, std::span<std::byte> out) {
     if (cancel_ && cancel_->load())
         throw Error(ErrorKind::transient, "reading " + name_ + " was broken off");
-    const std::size_t n =
-        pread_full(db_fd_, out, (std::uint64_t{first} - 1) * page_size_, name_);
+    const std::size_t n = pread_full(db_fd_, out, (std::uint64_t{first} - 1) * page_size_, name_);
     // Beyond the end of the file are pages that exist only in the WAL.
     std::memset(out.data() + n, 0, out.size() - n);
     const std::uint64_t end = first + out.size() / page_size_;

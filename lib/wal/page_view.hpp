@@ -13,8 +13,8 @@ namespace zl {
 /// our lock has passed, and those are all among 1 .. N (W3; tests/unit/wal "a view stays").
 class PageView final : public PageSource {
 public:
-    /// @p overlay: last versions of the pages in the WAL, ascending; empty when all of the WAL is in
-    /// the file. @p cancel: read() throws transient once it is true.
+    /// @p overlay: last versions of the pages in the WAL, ascending; empty when all of the WAL is
+    /// in the file. @p cancel: read() throws transient once it is true.
     PageView(const LiveDb& db, std::uint32_t page_count, std::vector<WalBatch::Place> overlay,
              const std::atomic<bool>* cancel = nullptr);
     std::uint32_t page_size() const override { return page_size_; }

@@ -15,8 +15,8 @@ public:
     using Elapsed = std::function<Millis()>; ///< goes on while the machine sleeps, never steps
     /// Defaults: the wall clock and CLOCK_BOOTTIME.
     explicit ReplicaClock(Now wall = {}, Elapsed boot = {});
-    /// Never earlier than one already given or @p last. A step forward is followed; after a step back
-    /// time goes on evenly from where it was until the process ends.
+    /// Never earlier than one already given or @p last. A step forward is followed; after a step
+    /// back time goes on evenly from where it was until the process ends.
     TimePoint now();
     /// now(), at least 1 ms after @p last.
     TimePoint after(TimePoint last);

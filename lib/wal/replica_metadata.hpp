@@ -36,8 +36,8 @@ struct ReplicaMetadata {
     int format = 0; ///< 0: written by zlayer-storage
     std::uint64_t latest_snapshot_sequence = 0;
     std::string generation;
-    std::string writer, host; ///< of the one who wrote this
-    bool released = false;    ///< that writer ended its work in order
+    std::string writer, host;                ///< of the one who wrote this
+    bool released = false;                   ///< that writer ended its work in order
     std::vector<GenerationInfo> generations; ///< all, oldest first
     Json other = Json::object();             ///< fields we do not know: kept
 

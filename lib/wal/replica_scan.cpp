@@ -1,6 +1,7 @@
 #include "wal/replica_scan.hpp"
 
 #include "base/error.hpp"
+#include "wal/merge_plan.hpp"
 #include "wal/replica_head.hpp"
 #include "wal/snapshot.hpp"
 
@@ -12,7 +13,8 @@ namespace {
 
 using Entry = CatalogueEntry;
 
-/// Ranges of a level hold at most so many segments (retention.hpp): what holds more is of a higher.
+/// Ranges of a level hold at most so many segments (merge_plan.hpp): what holds more is of a higher
+/// one.
 constexpr std::uint64_t kMostInLevel1 = 64, kMostInLevel2 = 64 * 16;
 
 class Scanner {
@@ -20,12 +22,12 @@ public:
     Scanner(ObjectStore& store, const ReplicaKeys& keys, Log& log)
         : store_(store), keys_(keys), log_(log) {}
 
-    KeepCatalogue run() {
+    ReplicaObjects run() {
         // Singles before merged ones: a segment that is merged and deleted meanwhile is seen in
         // one.
         list_objects();
         find_generations();
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (Entry& e : objects_)
             if (!e.generation.empty())
                 (e.kind == Entry::Kind::merged ? c.merged : c.segments).push_back(std::move(e));
@@ -155,7 +157,7 @@ private:
 
 } // namespace
 
-KeepCatalogue scan_replica(ObjectStore& store, const ReplicaKeys& keys, Log& log) {
+ReplicaObjects scan_replica(ObjectStore& store, const ReplicaKeys& keys, Log& log) {
     return Scanner(store, keys, log).run();
 }
 

@@ -1,10 +1,10 @@
-#include "wal/replicator_impl.hpp"
-
 #include "base/error.hpp"
+#include "wal/replicator_impl.hpp"
 
 namespace zl {
 
-Replicator::Impl::Impl(ObjectStore& store_, ReplicaKeys keys_, ReplicatorOptions options_, Log& log_)
+Replicator::Impl::Impl(ObjectStore& store_, ReplicaKeys keys_, ReplicatorOptions options_,
+                       Log& log_)
     : store(store_), keys(std::move(keys_)), options(std::move(options_)), log(log_),
       state(options.cache_dir) {
     monitor.update([&](ShipStatus& s) {
@@ -95,6 +95,8 @@ bool Replicator::Impl::run(std::stop_token stop) {
         try {
             write_metadata(true);
         } catch (const Error& e) {
+            if (e.kind() == ErrorKind::fenced)
+                monitor.fail(std::current_exception());
             log.warn(std::string("all segments are stored, but metadata.json could not be "
                                  "written: ") +
                      e.what());
@@ -118,6 +120,8 @@ bool Replicator::Impl::drain(std::stop_token stop, std::optional<Steady::time_po
         look_at_place();
         if (!capture) // deleted: what was committed into it is captured already
             captured = true;
+        if (capture && gap_from)
+            end_gap();
         if (!captured)
             captured = capture_all(true);
         serve_view();

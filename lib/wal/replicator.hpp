@@ -47,14 +47,14 @@ public:
 
     /// Attach to the database: connections, the read lock, and a first look at the head of the
     /// replica. When it returns nothing that is committed from now on can be missed. Throws
-    /// not_found (66: no database), usage/data (65 no database or encrypted; 64 not in WAL mode and no
-    /// --enable-wal), denied (77), fenced (76), transient (75: another process holds the database
-    /// exclusively, try again). A store that cannot be reached is not an error here: what is
-    /// committed waits.
+    /// not_found (66: no database), usage/data (65 no database or encrypted; 64 not in WAL mode and
+    /// no --enable-wal), denied (77), fenced (76), transient (75: another process holds the
+    /// database exclusively, try again). A store that cannot be reached is not an error here: what
+    /// is committed waits.
     void start();
-    /// After start(): work until @p stop fires, then drain for at most drain_timeout. true: all that
-    /// was committed is in the store (and the writer is marked released). Throws fenced, denied,
-    /// data when shipping cannot go on.
+    /// After start(): work until @p stop fires, then drain for at most drain_timeout. true: all
+    /// that was committed is in the store (and the writer is marked released). Throws fenced,
+    /// denied, data when shipping cannot go on.
     bool run(std::stop_token stop);
     /// From another thread, while run() runs: ends the draining too (second signal).
     void abandon();

@@ -1,6 +1,5 @@
-#include "wal/replicator_impl.hpp"
-
 #include "base/error.hpp"
+#include "wal/replicator_impl.hpp"
 
 #include <sys/statvfs.h>
 
@@ -16,12 +15,13 @@ constexpr Millis kBlindWait{100}; ///< where file events do not work
 constexpr Millis kHotWait{2}, kWarmWait{20};
 constexpr Millis kHotFor{50}, kWarmFor{2000};
 constexpr Millis kPublishEvery{5000}; ///< without news
-constexpr Millis kLookAgain{3000}; ///< at the head of the replica, while it is not known
+constexpr Millis kLookAgain{3000};    ///< at the head of the replica, while it is not known
 constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;
 constexpr std::uint64_t kCheckpointBytes = 4 << 20; ///< as SQLite's own default of 1000 pages
 constexpr std::uint64_t kEnoughDisk = std::uint64_t{1} << 30;
+constexpr Millis kSlowStore{std::chrono::minutes(1)};
 constexpr Millis kMaxCheckpointBackoff{10000};
 
 const char* to_text(Capture::Checkpoint outcome) {
@@ -49,6 +49,8 @@ void Replicator::Impl::attach() {
     lost_reason.clear();
     continuity = capture->attach(lost_reason);
     is_settled = false;
+    if (gap_from) // the outage goes on: this file's WAL is not to be kept either
+        capture->db().end_read();
     watch.watch(capture->db().path() + "-wal");
     next_place = Steady::now() + kPlaceEvery;
 }
@@ -69,12 +71,18 @@ void Replicator::Impl::detach(const std::string& why) {
 bool Replicator::Impl::settled() {
     if (is_settled)
         return true;
-    if (!capture || Steady::now() < next_look)
+    if (!capture || gap_from || Steady::now() < next_look)
         return false;
     next_look = Steady::now() + kLookAgain;
+    // Let go of while there was nothing to go on from: not taken again before the store answers.
+    const bool let_go = !capture->db().reading() && !state.position();
+    if (!capture->db().reading() && !let_go)
+        continuity = capture->attach(lost_reason);
     std::optional<Error> unreachable;
     try {
         const ReplicaHead head = read_replica_head(store, keys);
+        if (let_go)
+            continuity = capture->attach(lost_reason);
         lineage->settle(head, continuity, lost_reason);
         std::lock_guard lock(metadata_mutex);
         metadata = head.metadata;
@@ -85,8 +93,12 @@ bool Replicator::Impl::settled() {
     }
     // Without the store: what is committed is captured all the same, if we know where we are. The
     // uploader looks at the head before it sends anything (W7).
-    if (unreachable && !lineage->settle_offline(continuity, lost_reason))
+    if (unreachable && (let_go || !lineage->settle_offline(continuity, lost_reason))) {
+        // Nothing is lost by letting go: the first thing to be shipped is a snapshot.
+        if (wal_is_too_large())
+            capture->db().end_read();
         throw *unreachable;
+    }
     is_settled = true;
     changed();
     return true;
@@ -109,14 +121,16 @@ void Replicator::Impl::tick() {
             return publish();
         if (gap_from)
             end_gap();
-        else if (!capture->db().reading())
-            continuity = capture->attach(lost_reason), is_settled = false;
-        if (!gap_from && settled() && !hold_back()) {
+        else if (is_settled && !capture->db().reading()) { // a checkpoint could not take it again
+            is_settled = false;
+            next_look = {};
+        }
+        if (settled() && !hold_back()) {
             capture_all(flushes_asked > flushes_done);
             maybe_checkpoint();
         }
         serve_view();
-        if (capture && !last_trouble.empty()) {
+        if (is_settled && !last_trouble.empty()) {
             last_trouble.clear();
             monitor.update([](ShipStatus& s) { s.last_error.clear(); });
             changed();
@@ -146,7 +160,8 @@ void Replicator::Impl::look_at_place() {
         }
         if (!gap_from && is_settled && !hold_back())
             capture_all(true);
-        detach(place == LiveDb::Place::absent ? "deleted" : "the file, its -wal or its -shm was replaced");
+        detach(place == LiveDb::Place::absent ? "deleted"
+                                              : "the file, its -wal or its -shm was replaced");
     }
     try {
         attach();
@@ -159,8 +174,8 @@ void Replicator::Impl::look_at_place() {
     }
 }
 
-/// During an outage, the file system of the database or the cache is nearly full, and what we keep is a
-/// part of it. A disk that is just always nearly full is no reason to stop.
+/// During an outage, the file system of the database or the cache is nearly full, and what we keep
+/// is a part of it. A disk that is just always nearly full is no reason to stop.
 bool Replicator::Impl::disk_is_low(std::uint64_t ours) const {
     if (store_works || ours < kCheckpointBytes)
         return false;
@@ -176,37 +191,60 @@ bool Replicator::Impl::disk_is_low(std::uint64_t ours) const {
     return false;
 }
 
+std::uint64_t Replicator::Impl::pending_wal() {
+    return capture->pending_frames().value_or(0) *
+           (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
+}
+
+/// While there is no position to capture from, and no store to begin with.
+bool Replicator::Impl::wal_is_too_large() {
+    store_works = false;
+    const std::uint64_t wal = capture->db().wal_size();
+    return options.max_wal && (wal > *options.max_wal || disk_is_low(wal));
+}
+
 bool Replicator::Impl::hold_back() {
-    const std::uint64_t cached = state.queue_size().bytes;
-    const std::uint64_t wal = capture->pending_frames().value_or(0) *
-                              (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
+    const std::uint64_t cached = state.queue_size().bytes, wal = pending_wal();
     const bool disk_low = disk_is_low(cached + wal);
-    if (cached < options.max_cache_size && !disk_low)
+    if (cached < options.max_cache_size && !disk_low) {
+        held_back_since.reset();
         return false;
+    }
+    if (!held_back_since)
+        held_back_since = Steady::now();
     monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
-    if (!options.max_wal || (wal <= *options.max_wal && !disk_low))
+    // A store that works will have taken the cache soon; one that is slower than the commits for
+    // long is as bad as none.
+    const bool hopeless = !store_works || Steady::now() > *held_back_since + kSlowStore;
+    if (one_shot || !hopeless || !options.max_wal || (wal <= *options.max_wal && !disk_low))
         return true;
     view_cancel = true;
     while (view_in_use)
         monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
     gap_from = capture->position() ? capture->position()->time : clock.now();
     capture->db().end_read();
-    log.warn("the store cannot be reached and the WAL grew to " + format_size(wal) +
+    log.warn(std::string(store_works ? "the store is slower than the commits"
+                                     : "the store cannot be reached") +
+             " and the WAL grew to " + format_size(wal) +
              ": letting go of it so that the disk does not fill. Moments from " +
              format_rfc3339(*gap_from) + " on are lost until the store is back");
     return true;
 }
 
-/// After the outage: the latest state in one segment, marked with the gap.
+/// After the outage: the latest state in one segment, marked with the gap; unless nobody restarted
+/// the WAL meanwhile, then nothing is lost.
 void Replicator::Impl::end_gap() {
     monitor.update([](ShipStatus& s) { s.state = "gap"; });
     if (!store_works || state.queue_size().bytes > options.max_cache_size / 2)
         return;
-    capture->db().begin_read();
-    std::string reason;
-    continuity = capture->attach(reason);
-    lineage->resync("an outage of the store outlasted --max-wal", gap_from);
+    continuity = capture->attach(lost_reason);
+    if (continuity == Capture::Continuity::lost)
+        lost_reason = "an outage of the store outlasted --max-wal";
+    lineage->after_gap(gap_from);
     gap_from.reset();
+    held_back_since.reset();
+    is_settled = false;
+    next_look = {};
 }
 
 /// true: everything that was committed at the call is in the cache. With writers at work there is
@@ -332,7 +370,9 @@ void Replicator::Impl::publish(bool always) {
             s.resyncs = resyncs_before + lineage->resyncs();
         }
         s.lag = Millis(0);
-        if (queue.oldest_time)
+        if (capture && !is_settled && s.started) // nothing is known to be durable
+            s.lag = now - *s.started;
+        else if (queue.oldest_time)
             s.lag = now - *queue.oldest_time;
         else if (uncaptured_since && s.wal_frames_pending > 0)
             s.lag = now - *uncaptured_since;

@@ -1,5 +1,5 @@
-/// The inside of Replicator; replicator.cpp has its life, replicator_capture.cpp the capture thread,
-/// replicator_store.cpp the two threads that talk to the store.
+/// The inside of Replicator; replicator.cpp has its life, replicator_capture.cpp the capture
+/// thread, replicator_store.cpp the two threads that talk to the store.
 #pragma once
 
 #include "wal/capture.hpp"
@@ -46,6 +46,8 @@ struct Replicator::Impl {
     void tick();
     void look_at_place();
     bool disk_is_low(std::uint64_t ours) const;
+    bool wal_is_too_large();
+    std::uint64_t pending_wal();
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so
     void end_gap();
     bool capture_all(bool even_if_early);
@@ -69,6 +71,7 @@ struct Replicator::Impl {
     bool keep_step(std::stop_token stop);
     bool snapshot_due();
     void take_snapshot(std::stop_token stop);
+    ReplicaHead own_head();
     void write_metadata(bool released);
     ReplicaMetadata next_metadata();
     void pause(std::stop_token stop, Millis time);
@@ -89,10 +92,11 @@ struct Replicator::Impl {
     std::string lost_reason;
     bool is_settled = false;
     std::optional<TimePoint> gap_from; ///< the read lock was given up
-    Steady::time_point last_capture{}, next_look{}, next_place{}, next_checkpoint{},
-        last_write{}, next_publish{};
+    Steady::time_point last_capture{}, next_look{}, next_place{}, next_checkpoint{}, last_write{},
+        next_publish{};
     Millis checkpoint_backoff{1000};
     std::optional<TimePoint> uncaptured_since;
+    std::optional<Steady::time_point> held_back_since;
     std::string last_trouble;
     std::uint64_t resyncs_before = 0; ///< of databases that were let go
 
@@ -100,16 +104,15 @@ struct Replicator::Impl {
     std::mutex handover;
     std::optional<std::promise<std::optional<Capture::View>>> view_wanted;
     std::atomic<bool> view_in_use = false, view_cancel = false, abandoned = false,
-                      drained_out = false, store_works = true,
-                      conditional = true,
-                      ended = false, one_shot = false, snapshot_differs = false;
+                      drained_out = false, store_works = true, conditional = true, ended = false,
+                      one_shot = false, snapshot_differs = false;
     std::atomic<std::uint64_t> changes = 0; ///< captured, acknowledged, snapshot made, ...
     std::uint64_t published = UINT64_MAX;   ///< changes that the status shows
     std::atomic<std::uint64_t> flushes_asked = 0, flushes_done = 0, flush_target = 0;
     std::unique_ptr<SegmentUploader> uploader;
     std::mutex metadata_mutex;
     std::optional<ReplicaMetadata> metadata; ///< as last read or written
-    Steady::time_point metadata_written{}, snapshot_made = Steady::now();
+    Steady::time_point metadata_written{};
     std::jthread upload_thread, keep_thread;
 };
 

@@ -1,8 +1,7 @@
-#include "wal/replicator_impl.hpp"
-
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "store/conditional.hpp"
+#include "wal/replicator_impl.hpp"
 #include "wal/snapshotter.hpp"
 
 #include <algorithm>
@@ -13,7 +12,8 @@ namespace {
 
 constexpr Millis kFirstPause{250}, kLongestPause{30000};
 constexpr Millis kDeniedFor{std::chrono::minutes(10)}; ///< then refused credentials are final
-constexpr Millis kLookEvery{5000}; ///< without news
+constexpr const char* kSnapshotMade = "snapshot_made"; // note: wall time of the last one of ours
+constexpr Millis kLookEvery{5000};                     ///< without news
 constexpr Millis kMetadataEvery{std::chrono::minutes(5)};
 
 /// What repeating cannot cure.
@@ -25,11 +25,10 @@ bool is_final(const Error& e) {
 
 /// Once per store and directory.
 bool probe_conditional(ObjectStore& store, const ReplicaKeys& keys, ShipState& state) {
-    const FactCache cache{
-        [&](const std::string& name) { return state.note("fact:" + name); },
-        [&](const std::string& name, const std::string& value) {
-            state.set_note("fact:" + name, value);
-        }};
+    const FactCache cache{[&](const std::string& name) { return state.note("fact:" + name); },
+                          [&](const std::string& name, const std::string& value) {
+                              state.set_note("fact:" + name, value);
+                          }};
     return has_conditional_create(store, keys.prefix(), cache);
 }
 
@@ -48,9 +47,8 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
         try {
             const std::uint64_t seen = changes;
             if (!has_sendable()) {
-                monitor.wait_until(Steady::now() + kLookEvery, [&] {
-                    return stop.stop_requested() || changes != seen;
-                });
+                monitor.wait_until(Steady::now() + kLookEvery,
+                                   [&] { return stop.stop_requested() || changes != seen; });
                 continue;
             }
             if (!uploader) {
@@ -80,8 +78,7 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
             const bool news = store_works.exchange(false);
             if (e.kind() == ErrorKind::denied && !denied_since)
                 denied_since = Steady::now();
-            const bool refused =
-                denied_since && Steady::now() - *denied_since > kDeniedFor;
+            const bool refused = denied_since && Steady::now() - *denied_since > kDeniedFor;
             monitor.update([&](ShipStatus& s) {
                 ++s.failed_uploads;
                 s.last_error = e.what();
@@ -145,11 +142,10 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
             wait = kFirstPause;
             if (worked)
                 continue;
-            // A busy database is no reason to look more often, unless somebody waits for a snapshot.
+            // A busy database is no reason to look more often, but who waits for a snapshot is.
             monitor.wait_until(Steady::now() + look_every, [&] {
                 return stop.stop_requested() ||
-                       (changes != seen &&
-                        (!begun || one_shot || upload_limit() != UINT64_MAX));
+                       (changes != seen && (!begun || one_shot || upload_limit() != UINT64_MAX));
             });
         } catch (const Interrupted&) {
             return;
@@ -157,8 +153,10 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
             monitor.update([&](ShipStatus& s) { s.last_error = e.what(); });
             if (stop.stop_requested())
                 return;
-            if (one_shot)
-                return monitor.fail(std::current_exception());
+            if (one_shot || e.kind() == ErrorKind::fenced) {
+                monitor.fail(std::current_exception());
+                return watch.wake();
+            }
             log.warn(std::string("snapshot and upkeep: ") + e.what());
             pause(stop, wait);
             wait = std::min(wait * 2, kLongestPause);
@@ -170,7 +168,8 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
     }
 }
 
-/// The last run said that it had ended; as long as the store says so, another host may take the name.
+/// The last run said that it had ended; as long as the store says so, another host may take the
+/// name.
 void Replicator::Impl::take_back_release() {
     bool released = false;
     {
@@ -214,10 +213,12 @@ bool Replicator::Impl::snapshot_due() {
     const CatalogueEntry& last = snapshots.back();
     if (state.acknowledged().sequence <= last.range.last)
         return false;
-    const TimePoint begun = keys.parse_snapshot(last.key).value_or(last.time), now = clock_now();
-    if (now < begun) // the clock was set back
-        return Steady::now() >= snapshot_made + options.snapshot_interval;
-    return now >= begun + options.snapshot_interval;
+    const TimePoint now = clock_now();
+    TimePoint made = keys.parse_snapshot(last.key).value_or(last.time);
+    if (auto noted = state.note(kSnapshotMade))
+        made = parse_time(*noted);
+    // A time to come: the clock was wrong then. One snapshot sets it right.
+    return now >= made + options.snapshot_interval || now < made;
 }
 
 void Replicator::Impl::take_snapshot(std::stop_token stop) {
@@ -252,8 +253,10 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
     header.time = at.time;
     header.created_at = clock_now();
     for (const CatalogueEntry& e : state.entries(CatalogueEntry::Kind::snapshot))
-        if (auto before = keys.parse_snapshot(e.key)) // a clock that was set back must not reuse a key
+        // A clock that was set back must not reuse a key.
+        if (auto before = keys.parse_snapshot(e.key))
             header.created_at = std::max(header.created_at, *before + Millis(1));
+    own_head(); // of one who was overtaken it would be useless
     SnapshotUpload upload{store, keys, state, options.level, options.jobs};
     CatalogueEntry made;
     try {
@@ -266,7 +269,7 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
         watch.wake();
         return pause(stop, Millis(2000));
     }
-    snapshot_made = Steady::now();
+    state.set_note(kSnapshotMade, format_rfc3339(clock_now()));
     monitor.update([&](ShipStatus& s) {
         s.last_snapshot_time = made.time;
         s.last_snapshot_sequence = made.range.last;
@@ -309,10 +312,25 @@ ReplicaMetadata Replicator::Impl::next_metadata() {
     return m;
 }
 
+/// The head as it is now. Throws fenced when it is not ours: who was overtaken must not write what
+/// readers start from.
+ReplicaHead Replicator::Impl::own_head() {
+    ReplicaHead head = read_replica_head(store, keys);
+    if (!head.segment)
+        throw Error(ErrorKind::data, "the replica of " + options.name + " has no segments any more");
+    const Digest id = head.segment->id();
+    const auto queued = state.queued(head.segment->sequence);
+    if (state.acknowledged().id == id || (queued && queued->id == id))
+        return head;
+    throw Error(ErrorKind::fenced,
+                options.name + " belongs to " + head.segment->host + " since " +
+                    format_rfc3339(head.segment->time),
+                "it took over; nothing was changed. --take-over puts this database in its place");
+}
+
 void Replicator::Impl::write_metadata(bool released) {
     std::lock_guard lock(metadata_mutex);
-    if (!metadata)
-        metadata = get_replica_metadata(store, keys);
+    metadata = own_head().metadata; // others may have written into it
     ReplicaMetadata m = next_metadata();
     if (m.latest_snapshot.empty())
         return; // a generation counts once it has a snapshot

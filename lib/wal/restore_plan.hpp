@@ -41,6 +41,7 @@ private:
         std::string other;    ///< that generation
     };
 
+    static std::string moment(std::uint64_t sequence, TimePoint time);
     const SnapshotHeader& header(const Snapshot& s) { return catalogue_.index(s).header; }
     bool fits(const Snapshot& snapshot, const RestoreTarget& target);
     std::optional<std::uint64_t> generation_end(const std::string& generation);

@@ -4,8 +4,8 @@
 /// States of a queued segment and what is durable there:
 ///   queued      file and row; never sent
 ///   attempted   the same, and that a PUT may have reached the store: frozen
-///   in store    the object exists; the row does not say so yet. A kill here: the next PUT of it gets
-///               412, the object's header has our id: acknowledged without sending again
+///   in store    the object exists; the row does not say so yet. A kill here: the next PUT of it
+///               gets 412, the object's header has our id: acknowledged without sending again
 ///   acknowledged  the row is in the catalogue; the file is removed (or at the next opening)
 #pragma once
 
@@ -37,10 +37,11 @@ public:
     /// The head was just read and is ours (start-up, take-over).
     void head_confirmed();
     /// Sends the oldest queued segment if its sequence is at most @p up_to. false: nothing to send.
-    /// Throws fenced (76: `app belongs to HOST since TIME`, with a hint) when that number exists and
-    /// is not ours, or the head is another's; data when the replica lost what it had confirmed, or
-    /// the queued file is not what was captured (checked before it is sent); transient, denied, io,
-    /// ...: nothing lost, call again. Crash points: ship.attempted (nothing sent yet), ship.stored.
+    /// Throws fenced (76: `app belongs to HOST since TIME`, with a hint) when that number exists
+    /// and is not ours, or the head is another's; data when the replica lost what it had confirmed,
+    /// or the queued file is not what was captured (checked before it is sent); transient, denied,
+    /// io, ...: nothing lost, call again. Crash points: ship.attempted (nothing sent yet),
+    /// ship.stored.
     bool send_next(std::uint64_t up_to);
 
 private:

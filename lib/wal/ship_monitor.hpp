@@ -1,5 +1,5 @@
-/// What the threads of a shipper tell each other and the outside: status, events, the first failure.
-/// Thread-safe.
+/// What the threads of a shipper tell each other and the outside: status, events, the first
+/// failure. Thread-safe.
 #pragma once
 
 #include "wal/ship_status.hpp"

@@ -1,4 +1,4 @@
-/// A shipper's cache directory as files: making, opening and naming. Internal to ship_state.cpp.
+/// A shipper's cache directory as files: making, opening and naming. Internal to ShipState.
 #pragma once
 
 #include "wal/ship_state.hpp"

@@ -119,34 +119,37 @@ std::optional<ShipPosition> select_position(Db& db) {
     return p;
 }
 
-void insert_entry(Db& db, const CatalogueEntry& e) {
-    Stmt(db, "INSERT OR REPLACE INTO catalogue (key, kind, generation, first, last, time, size,"
-             " level) VALUES (?,?,?,?,?,?,?,?)")
-        .bind(1, e.key)
-        .bind(2, to_text(e.kind))
-        .bind(3, e.generation)
-        .bind(4, e.range.first)
-        .bind(5, e.range.last)
-        .bind(6, to_ms(e.time))
-        .bind(7, e.size)
-        .bind(8, e.level)
-        .run();
+void insert_entries(Db& db, std::span<const CatalogueEntry> entries) {
+    Stmt s(db, "INSERT OR REPLACE INTO catalogue (key, kind, generation, first, last, time, size,"
+               " level) VALUES (?,?,?,?,?,?,?,?)");
+    for (const CatalogueEntry& e : entries)
+        s.bind(1, e.key)
+            .bind(2, to_text(e.kind))
+            .bind(3, e.generation)
+            .bind(4, e.range.first)
+            .bind(5, e.range.last)
+            .bind(6, to_ms(e.time))
+            .bind(7, e.size)
+            .bind(8, e.level)
+            .run();
 }
 
-std::vector<CatalogueEntry> select_entries(Db& db, CatalogueEntry::Kind kind) {
+void visit_entries(Db& db, CatalogueEntry::Kind kind,
+                   const std::function<void(const CatalogueEntry&)>& visit) {
     Stmt s(db, "SELECT key, generation, first, last, time, size, level FROM catalogue"
                " WHERE kind = ? ORDER BY last, key");
     s.bind(1, to_text(kind));
-    std::vector<CatalogueEntry> entries;
-    while (s.step())
-        entries.push_back({kind,
-                           s.column_text(0),
-                           s.column_text(1),
-                           {s.column_uint(2), s.column_uint(3)},
-                           from_ms(s.column_int(4)),
-                           s.column_uint(5),
-                           static_cast<int>(s.column_int(6))});
-    return entries;
+    CatalogueEntry e;
+    e.kind = kind;
+    while (s.step()) {
+        e.key = s.column_text(0);
+        e.generation = s.column_text(1);
+        e.range = {s.column_uint(2), s.column_uint(3)};
+        e.time = from_ms(s.column_int(4));
+        e.size = s.column_uint(5);
+        e.level = static_cast<int>(s.column_int(6));
+        visit(e);
+    }
 }
 
 } // namespace zl::ship_rows

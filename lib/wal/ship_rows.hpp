@@ -1,7 +1,10 @@
-/// Rows of state.db: segments, the position, the catalogue. Internal to ship_state.cpp.
+/// Rows of state.db: segments, the position, the catalogue. Internal to ShipState.
 #pragma once
 
 #include "wal/ship_state.hpp"
+
+#include <functional>
+#include <span>
 
 namespace zl::ship_rows {
 
@@ -12,8 +15,9 @@ std::optional<QueuedSegment> select_segment(Db& db, const char* table, std::stri
                                             std::uint64_t sequence = 0);
 void replace_position(Db& db, const ShipPosition& position);
 std::optional<ShipPosition> select_position(Db& db);
-void insert_entry(Db& db, const CatalogueEntry& entry);
+void insert_entries(Db& db, std::span<const CatalogueEntry> entries);
 /// Ordered by range.last, then key.
-std::vector<CatalogueEntry> select_entries(Db& db, CatalogueEntry::Kind kind);
+void visit_entries(Db& db, CatalogueEntry::Kind kind,
+                   const std::function<void(const CatalogueEntry&)>& visit);
 
 } // namespace zl::ship_rows

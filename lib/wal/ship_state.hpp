@@ -2,19 +2,20 @@
 ///
 ///   state.db                        SQLite (WAL, synchronous=FULL): position, queue, page hashes,
 ///                                   catalogue of what the store holds
-///   {sequence:020}.wal.zst          segments that wait for the store: exactly the bytes of the object
+///   {sequence:020}.wal.zst          segments that wait for the store: the object's bytes
 ///   lock, control                   one shipper at a time; its socket
 ///
-/// Order of a capture: the segment's file is durable (written, fsynced, renamed, directory fsynced),
-/// then one transaction takes position, queue row and page hashes forward together. A file without
-/// a row was never sent, its pages are still in the WAL or in the difference to the hashes: it is
-/// removed at the next start. A row without its file (or of another size): data was deleted under
-/// us. That row and all after it are dropped at the opening, position and page hashes are forgotten
-/// and broken() is true: what comes next is a new generation after newest(). acknowledged() and the
-/// rows before stay.
+/// Order of a capture: the segment's file is durable (written, fsynced, renamed, directory
+/// fsynced), then one transaction takes position, queue row and page hashes forward together. A
+/// file without a row was never sent, its pages are still in the WAL or in the difference to the
+/// hashes: it is removed at the next start. A row without its file (or of another size): data was
+/// deleted under us. That row and all after it are dropped at the opening, position and page hashes
+/// are forgotten and broken() is true: what comes next is a new generation after newest().
+/// acknowledged() and the rows before stay.
+///
 /// state.db appears by rename, with its schema: an empty one, or none beside segments, is damage.
-/// Losing the whole directory loses the segments that were not yet sent as moments of their own; the
-/// newest state is in the database and is shipped as a difference.
+/// Losing the whole directory loses the segments that were not yet sent as moments of their own;
+/// the newest state is in the database and is shipped as a difference.
 #pragma once
 
 #include "base/units.hpp"
@@ -25,6 +26,7 @@
 #include "wal/segment.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -49,7 +51,7 @@ struct ShipPosition {
     TimePoint time{};
     std::uint32_t page_size = 0, page_count = 0;
     DbChecksum checksum = 0;
-    std::optional<WalPosition> wal; ///< nullopt: continuity with the live WAL is not claimed
+    std::optional<WalPosition> wal;      ///< nullopt: continuity with the live WAL is not claimed
     std::uint64_t device = 0, inode = 0; ///< of the database file
 };
 
@@ -147,33 +149,42 @@ public:
     std::string queued_path(std::uint64_t sequence) const;
     /// Durable before the PUT is sent.
     void mark_attempted(std::uint64_t sequence);
-    /// The store confirmed it: one transaction moves the row into the catalogue and the acknowledged
-    /// position forward; then the file is removed. Only the oldest can be acknowledged. @p key: of
-    /// the object. Crash point: ship.acknowledged (row moved, file still there).
+    /// The store confirmed it: one transaction moves the row into the catalogue and the
+    /// acknowledged position forward; then the file is removed. Only the oldest can be
+    /// acknowledged. @p key: of the object. Crash point: ship.acknowledged (row moved, file still
+    /// there).
     void acknowledge(std::uint64_t sequence, const std::string& key);
     /// Highest acknowledged segment (sequence, id, time, generation); sequence 0: none.
     QueuedSegment acknowledged();
-    /// Take over another's head as acknowledged (a host that restored; a new generation's parent). The
-    /// position is forgotten, page hashes stay: set_position() or the commit_segment() of a claim
-    /// follows. The queue must be empty. An id of zeros: there is no such segment, only numbers up to
-    /// its sequence are used up (a replica that vanished).
+    /// Take over another's head as acknowledged (a host that restored; a new generation's parent).
+    /// The position is forgotten, page hashes stay: set_position() or the commit_segment() of a
+    /// claim follows. The queue must be empty. An id of zeros: there is no such segment, only
+    /// numbers up to its sequence are used up (a replica that vanished).
     void adopt(const QueuedSegment& acknowledged);
-    /// Drop the whole queue (its files too), position and hashes: only when the replica turned out
-    /// to be another's.
-    void drop_queue();
+    /// Drop the queue from that sequence on (the files too), position and hashes: when the replica
+    /// turned out to be another's, or what follows a claim can never be restored. Never a segment
+    /// that a PUT was attempted of, unless the number is another's.
+    void drop_queue(std::uint64_t from = 0);
 
     // ---- catalogue: what the store holds, for merging and retention ----
     void add_entry(const CatalogueEntry& entry);
     void remove_entry(const std::string& key);
+    /// Many, in one transaction.
+    void add_entries(const std::vector<CatalogueEntry>& entries);
+    void remove_entries(const std::vector<std::string>& keys);
     /// Ordered by range.last, then key.
     std::vector<CatalogueEntry> entries(CatalogueEntry::Kind kind);
+    /// The same one by one, as there may be 100,000. @p visit must not call this object.
+    void visit_entries(CatalogueEntry::Kind kind,
+                       const std::function<void(const CatalogueEntry&)>& visit);
     /// A multipart upload of ours begun and not known to be ended: aborted at the next start.
     void begin_upload(const std::string& key, const std::string& upload_id);
     void end_upload(const std::string& upload_id);
     std::vector<std::pair<std::string, std::string>> open_uploads();
 
 private:
-    template <typename F> auto locked(F f);
+    template <typename F>
+    auto locked(F f);
     void read_writer();
     void check_consistent();
     void settle_files();
@@ -188,7 +199,7 @@ private:
     std::string writer_;
     bool broken_ = false;
     std::vector<PageHash> put_; ///< not written yet
-    QueueSize queued_; ///< without oldest_time
+    QueueSize queued_;          ///< without oldest_time
 };
 
 } // namespace zl

@@ -1,4 +1,4 @@
-/// What `zl-walship --status` tells, from the running shipper or, when there is none, from its state.
+/// What `zl-walship --status` tells: from the running shipper or, if there is none, from its state.
 #pragma once
 
 #include "base/json.hpp"
@@ -17,9 +17,9 @@ struct ShipStatus {
     /// given up to save the disk), fenced, failed, draining, stopped
     std::string state = "stopped";
     std::string database, name, store, generation, writer;
-    bool conditional = true; ///< a second writer is prevented, not only detected
-    std::uint64_t captured_sequence = 0; ///< in the cache
-    std::uint64_t durable_sequence = 0;  ///< confirmed by the store
+    bool conditional = true;               ///< a second writer is prevented, not only detected
+    std::uint64_t captured_sequence = 0;   ///< in the cache
+    std::uint64_t durable_sequence = 0;    ///< confirmed by the store
     std::optional<TimePoint> durable_time; ///< everything committed by then is in the store
     std::uint64_t pending_segments = 0, pending_bytes = 0;
     std::uint64_t wal_frames = 0;         ///< in the live WAL
@@ -31,7 +31,7 @@ struct ShipStatus {
     std::optional<TimePoint> last_wal_sync; ///< last confirmation by the store
     std::uint64_t failed_uploads = 0;       ///< since the start
     std::uint64_t resyncs = 0;              ///< since the start
-    std::optional<TimePoint> gap_from;      ///< moments from here on are lost until the next segment
+    std::optional<TimePoint> gap_from; ///< moments from here on are lost until the next segment
     /// 0 when everything committed is in the store; else the age of the oldest that is not.
     Millis lag{0};
     std::string last_error;

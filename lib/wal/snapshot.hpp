@@ -3,8 +3,8 @@
 ///   zstd frame 0 .. N-1 | header frame (zstd skippable, variant 3) | seek table (seekable_format)
 ///
 /// The data frames hold the file as it is (the lock page as zeros), 1 MiB of it each, so any page
-/// can be had with a range request. The header frame's payload: one line of JSON, LF, its SHA-256 in
-/// hex, LF. It stands behind the data because a snapshot is streamed: its checksum is known last.
+/// can be had with a range request. The header frame's payload: one line of JSON, LF, its SHA-256
+/// in hex, LF. It stands behind the data because a snapshot is streamed: its checksum comes last.
 #pragma once
 
 #include "base/units.hpp"
@@ -49,8 +49,8 @@ public:
 
 /// Writes all of @p pages as a snapshot into @p out, compressing on @p threads threads; fills in
 /// page_size, page_count, checksum, body_size and body_sha256 of @p header. Memory: (threads + 2) x
-/// 2 MiB. Does not call out.finish(). @p on_page_hashes gets the hashes of pages first, first+1, ...
-/// (0 for the lock page) as they pass.
+/// 2 MiB. Does not call out.finish(). @p on_page_hashes gets the hashes of pages first, first+1 and
+/// so on (0 for the lock page) as they pass.
 void write_snapshot(
     PageSource& pages, SnapshotHeader& header, Sink& out, int level, int threads,
     const std::function<void(std::uint32_t first, const std::vector<std::uint64_t>&)>&

@@ -70,8 +70,8 @@ private:
         while (in_flight_.size() >= static_cast<std::size_t>(upload_.jobs))
             settle();
         const int number = ++last_number_;
-        in_flight_.push_back(std::async(
-            std::launch::async, [this, number, body = std::move(part_)]() mutable {
+        in_flight_.push_back(
+            std::async(std::launch::async, [this, number, body = std::move(part_)]() mutable {
                 PartInfo part;
                 part.number = number;
                 part.size = body.size();
@@ -116,8 +116,7 @@ private:
 
 } // namespace
 
-CatalogueEntry SnapshotUpload::run(PageSource& pages, SnapshotHeader& header,
-                                   DbChecksum expected) {
+CatalogueEntry SnapshotUpload::run(PageSource& pages, SnapshotHeader& header, DbChecksum expected) {
     const std::uint64_t bound = std::uint64_t{pages.page_count()} * pages.page_size();
     CatalogueEntry entry;
     entry.kind = CatalogueEntry::Kind::snapshot;

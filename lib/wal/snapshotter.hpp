@@ -33,9 +33,9 @@ struct SnapshotUpload {
     int level = 3;
     int jobs = 2;
 
-    /// Sends @p pages, whose checksum must be @p expected: otherwise SnapshotDiffers (the database on
-    /// this disk is not what was captured of it) and nothing is stored. @p header.created_at gives the key.
-    /// Returns what was stored; it is in the catalogue.
+    /// Sends @p pages, whose checksum must be @p expected: otherwise SnapshotDiffers (the database
+    /// on this disk is not what was captured of it) and nothing is stored. @p header.created_at
+    /// gives the key. Returns what was stored; it is in the catalogue.
     CatalogueEntry run(PageSource& pages, SnapshotHeader& header, DbChecksum expected);
 };
 

@@ -16,7 +16,9 @@ inline constexpr std::size_t kWalFrameHeaderSize = 24;
 /// 512..65536, a power of two.
 bool valid_page_size(std::uint32_t page_size);
 /// The page at 1 GiB, which SQLite uses for locks: it never holds data and is never in a WAL.
-constexpr std::uint32_t lock_page(std::uint32_t page_size) { return 0x40000000U / page_size + 1; }
+constexpr std::uint32_t lock_page(std::uint32_t page_size) {
+    return 0x40000000U / page_size + 1;
+}
 /// Offset of frame @p frame (1, 2, ...) in a WAL file.
 constexpr std::uint64_t wal_frame_offset(std::uint64_t frame, std::uint32_t page_size) {
     return kWalHeaderSize + (frame - 1) * (kWalFrameHeaderSize + std::uint64_t{page_size});
@@ -63,8 +65,7 @@ void chain_frame(WalChecksum& checksum, Bytes frame_header, Bytes page, bool big
 class WalBuilder {
 public:
     /// @p salt should differ from segment to segment.
-    WalBuilder(Sink& out, std::uint32_t page_size, WalSalt salt,
-               std::uint32_t checkpoint_sequence);
+    WalBuilder(Sink& out, std::uint32_t page_size, WalSalt salt, std::uint32_t checkpoint_sequence);
     /// @p commit: 0, or on the last frame the size of the database in pages.
     void frame(std::uint32_t page, std::uint32_t commit, Bytes data);
 

@@ -41,8 +41,8 @@ bool WalReader::walk(WalPosition& at, std::uint64_t last, bool big_endian,
             const Bytes bytes = run.subspan(i * frame_size, frame_size);
             const WalFrame frame = parse_wal_frame(bytes);
             WalChecksum sum = at.checksum;
-            chain_frame(sum, bytes.first(kWalFrameHeaderSize),
-                        bytes.subspan(kWalFrameHeaderSize), big_endian);
+            chain_frame(sum, bytes.first(kWalFrameHeaderSize), bytes.subspan(kWalFrameHeaderSize),
+                        big_endian);
             if (frame.salt != at.salt || frame.checksum != sum || frame.page == 0)
                 return false;
             at.checksum = sum;
@@ -104,8 +104,8 @@ std::optional<WalBatch> WalReader::read(const WalPosition& from, const WalIndex&
 void WalReader::page(std::uint32_t frame, std::span<std::byte> out) const {
     const std::uint64_t offset = wal_frame_offset(frame, page_size_) + kWalFrameHeaderSize;
     if (pread_full(fd_, out, offset, name_) < out.size())
-        throw Error(ErrorKind::io, name_ + ": frame " + std::to_string(frame) +
-                                       " is gone although it is locked");
+        throw Error(ErrorKind::io,
+                    name_ + ": frame " + std::to_string(frame) + " is gone although it is locked");
 }
 
 void keep_last_versions(std::vector<WalBatch::Place>& places) {

@@ -31,16 +31,16 @@ public:
     /// computed anew: the same last frame proves nothing).
     bool holds(const WalPosition& at) const;
     /// Transactions after @p from, up to @p index (which must be of the same WAL), stopping at the
-    /// first commit at which @p limit_bytes of frames are reached. nullopt: the frames are not those
-    /// that the index promises (being changed just now, or damaged): read the index again.
+    /// first commit at which @p limit_bytes of frames are reached. nullopt: the frames are not
+    /// those that the index promises (being changed just now, or damaged): read the index again.
     std::optional<WalBatch> read(const WalPosition& from, const WalIndex& index,
                                  std::uint64_t limit_bytes) const;
     /// The page in frame @p frame.
     void page(std::uint32_t frame, std::span<std::byte> out) const;
 
 private:
-    /// Frames first .. last in turn; false from @p each stops. Returns false when a frame is missing
-    /// or breaks the chain, which is in @p at.
+    /// Frames first .. last in turn; false from @p each stops. Returns false when a frame is
+    /// missing or breaks the chain, which is in @p at.
     bool walk(WalPosition& at, std::uint64_t last, bool big_endian,
               const std::function<bool(std::uint32_t frame, const WalFrame&)>& each) const;
     int fd_;

@@ -3,6 +3,7 @@
 #include "store/open_store.hpp"
 #include "stream/zstd_stream.hpp"
 #include "wal/keeper.hpp"
+#include "wal/merge_plan.hpp"
 #include "wal/merger.hpp"
 #include "wal/page_hash.hpp"
 #include "wal/replica_head.hpp"
@@ -766,7 +767,7 @@ TEST_SUITE("wal/keep") {
             put_text(*r.inner, r.keys.segment(n), "junk");
         put_text(*r.inner, r.keys.merged({5, 6}), "not read");
         put_text(*r.inner, r.keys.merged({5, 8}), "not read");
-        KeepCatalogue c = scan_replica(r.store, r.keys, r.log);
+        ReplicaObjects c = scan_replica(r.store, r.keys, r.log);
         for (const CatalogueEntry& e : c.segments) {
             CAPTURE(e.key);
             CHECK(e.generation == r.moments.at(e.range.last).generation);
@@ -946,32 +947,103 @@ CatalogueEntry snapshot_at(std::uint64_t n, Millis time, const char* generation 
     return object_at(CatalogueEntry::Kind::snapshot, n, n, time, 9000, 0, generation);
 }
 
-std::string planned(const KeepCatalogue& c, std::uint64_t max_bytes = 1 << 20) {
+KeepCatalogue catalogue(const ReplicaObjects& objects) {
+    KeepCatalogue c(ReplicaKeys("db/app/"));
+    for (const auto* list : {&objects.segments, &objects.merged, &objects.snapshots})
+        for (const CatalogueEntry& e : *list)
+            c.add(e);
+    return c;
+}
+
+bool restorable(const ReplicaObjects& objects, const std::set<std::string>& removed) {
+    return is_restorable(catalogue(objects), removed);
+}
+
+std::string planned(const ReplicaObjects& c, std::uint64_t max_bytes = 1 << 20) {
     std::string out;
-    for (const PlannedMerge& m : plan_merges(c, {}, max_bytes))
+    for (const PlannedMerge& m : plan_merges(catalogue(c), max_bytes))
         out += std::to_string(m.level) + ":" + std::to_string(m.range().first) + "-" +
                std::to_string(m.range().last) + " ";
     return out;
 }
 
-std::set<std::string> deleted(const KeepCatalogue& c, Millis now, Millis retain = kDay * 7,
+std::set<std::string> deleted(const ReplicaObjects& c, Millis now, Millis retain = kDay * 7,
                               Millis fine = kDay, std::uint64_t head = 0) {
     std::set<std::string> out;
     for (const CatalogueEntry& e :
-         plan_deletes(c, {retain, fine, TimePoint(hours(24 * 20000)) + now, head})) {
+         plan_deletes(catalogue(c), {retain, fine, TimePoint(hours(24 * 20000)) + now, head})) {
         out.insert(e.key);
         // It may stop anywhere: a kill, a store that is gone.
-        CHECK(is_restorable(c, out));
+        CHECK(restorable(c, out));
     }
     return out;
 }
 
 } // namespace
 
+TEST_SUITE("wal/keep catalogue") {
+
+    TEST_CASE("entries come back as they were, with the usual keys and with others") {
+        using Kind = CatalogueEntry::Kind;
+        ReplicaKeys keys("db/app/");
+        const TimePoint t(Millis(1'700'000'000'000));
+        const CatalogueEntry entries[] = {
+            {Kind::segment, keys.segment(7), "g1", {7, 7}, t, 700, 0},
+            {Kind::segment, keys.segment(8), "g2", {8, 8}, t + seconds(1), 800, kStandsAlone},
+            {Kind::segment, "elsewhere/9", "g1", {9, 9}, t, 900, 0},
+            {Kind::merged, keys.merged({1, 6}), "g1", {1, 6}, t, 100, 2},
+            {Kind::merged, "elsewhere/1-6", "g3", {1, 6}, t, 100, 3},
+            {Kind::snapshot, keys.snapshot(t), "g2", {8, 8}, t, 5000, 0},
+            {Kind::snapshot, keys.snapshot(t + seconds(1)), "g2", {8, 8}, t, 5001, 0},
+        };
+        KeepCatalogue c(keys);
+        for (const CatalogueEntry& e : entries)
+            c.add(e);
+        REQUIRE(c.segments().size() == 3);
+        REQUIRE(c.merged().size() == 2);
+        REQUIRE(c.snapshots().size() == 2);
+        std::size_t n = 0;
+        for (const auto* list : {&c.segments(), &c.merged(), &c.snapshots()})
+            for (const KeepEntry& kept : *list) {
+                const CatalogueEntry &e = entries[n++], back = c.full(kept);
+                CAPTURE(e.key);
+                CHECK(back.kind == e.kind);
+                CHECK(back.key == e.key);
+                CHECK(back.generation == e.generation);
+                CHECK(back.range == e.range);
+                CHECK(back.time == e.time);
+                CHECK(back.size == e.size);
+                CHECK(back.level == e.level);
+                CHECK(kept.alone == (e.level == kStandsAlone));
+            }
+        // What follows from the range is not kept.
+        CHECK(c.segments()[0].key == 0);
+        CHECK(c.merged()[0].key == 0);
+        CHECK(sizeof(KeepEntry) <= 48);
+    }
+
+    TEST_CASE("what is said to be alone is not merged, of whatever level it is") {
+        KeepCatalogue c(ReplicaKeys("db/app/"));
+        for (std::uint64_t n = 1; n <= 12; ++n)
+            c.add(single_at(n, seconds(n)), n == 7);
+        auto plan = plan_merges(c, 1 << 20);
+        REQUIRE(plan.size() == 1);
+        CHECK(plan[0].range() == SequenceRange{1, 6});
+        c = KeepCatalogue(ReplicaKeys("db/app/"));
+        for (std::uint64_t n = 0; n < 3; ++n)
+            c.add(merged_at(64 * n + 1, 64 * n + 64, seconds(n), 1), n == 0);
+        c.add(snapshot_at(192, seconds(3)));
+        plan = plan_merges(c, 1 << 20);
+        REQUIRE(plan.size() == 1);
+        CHECK(plan[0].range() == SequenceRange{65, 192});
+    }
+
+} // TEST_SUITE
+
 TEST_SUITE("wal/retention") {
 
     TEST_CASE("runs close by window, number, size, border, never at the tip") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 20; ++n)
             c.segments.push_back(single_at(n, minutes(n)));
         // Windows of 5 minutes; what is after the last border waits for more.
@@ -989,11 +1061,11 @@ TEST_SUITE("wal/retention") {
         CHECK(planned(c) == "1:1-5 1:6-7 1:9-13 1:14-18 ");
         c.segments[7].level = 0;
         // A hole.
-        KeepCatalogue hole = c;
+        ReplicaObjects hole = c;
         hole.segments.erase(hole.segments.begin() + 7);
         CHECK(planned(hole) == "1:1-5 1:6-7 1:9-13 1:14-18 ");
         // Another generation.
-        KeepCatalogue two = c;
+        ReplicaObjects two = c;
         for (std::size_t i = 7; i < two.segments.size(); ++i)
             two.segments[i].generation = "b";
         CHECK(planned(two) == "1:1-5 1:6-7 1:8-12 1:13-17 ");
@@ -1004,7 +1076,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("at most 64 in one, and a snapshot at the tip closes the run") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 130; ++n)
             c.segments.push_back(single_at(n, Millis(n)));
         CHECK(planned(c) == "1:1-64 1:65-128 ");
@@ -1013,7 +1085,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("what lasts longer than the window stays by itself, on each level") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 30; ++n)
             c.segments.push_back(single_at(n, minutes(10 * n)));
         // 10 minutes apart: nothing for level 1; level 2 takes them by the hour.
@@ -1029,7 +1101,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("level 2 waits for level 1, and takes 16 at most") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 64 * 18 + 1; ++n)
             c.segments.push_back(single_at(n, Millis(100 * n)));
         for (std::uint64_t n = 0; n < 17; ++n)
@@ -1041,28 +1113,28 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("is_restorable: no kept state may lose its way") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 20; ++n)
             c.segments.push_back(single_at(n, minutes(n)));
         c.snapshots = {snapshot_at(1, minutes(1)), snapshot_at(10, minutes(10))};
         c.merged = {merged_at(2, 5, minutes(5), 1)};
         auto key = [&](std::uint64_t n) { return c.segments[n - 1].key; };
-        CHECK(is_restorable(c, {}));
-        CHECK(is_restorable(c, {key(2), key(3), key(4), key(5)}));
-        CHECK(is_restorable(c, {key(3)}) == false); // 4 is kept and lost
-        CHECK(is_restorable(c, {key(3), key(4)}));  // 5 is reached by 2-5
-        CHECK_FALSE(is_restorable(c, {key(6)}));
-        CHECK(is_restorable(c, {key(6), key(7), key(8), key(9)}));
-        CHECK_FALSE(is_restorable(c, {c.snapshots[0].key}));
-        CHECK_FALSE(is_restorable(c, {c.snapshots[1].key, key(10)}));
-        CHECK(is_restorable(c, {c.snapshots[1].key}));
-        CHECK(is_restorable(c, {c.merged[0].key}));
-        CHECK_FALSE(is_restorable(c, {c.merged[0].key, key(3), key(4)}));
-        CHECK_FALSE(is_restorable(c, {key(15)}));
+        CHECK(restorable(c, {}));
+        CHECK(restorable(c, {key(2), key(3), key(4), key(5)}));
+        CHECK(restorable(c, {key(3)}) == false); // 4 is kept and lost
+        CHECK(restorable(c, {key(3), key(4)}));  // 5 is reached by 2-5
+        CHECK_FALSE(restorable(c, {key(6)}));
+        CHECK(restorable(c, {key(6), key(7), key(8), key(9)}));
+        CHECK_FALSE(restorable(c, {c.snapshots[0].key}));
+        CHECK_FALSE(restorable(c, {c.snapshots[1].key, key(10)}));
+        CHECK(restorable(c, {c.snapshots[1].key}));
+        CHECK(restorable(c, {c.merged[0].key}));
+        CHECK_FALSE(restorable(c, {c.merged[0].key, key(3), key(4)}));
+        CHECK_FALSE(restorable(c, {key(15)}));
     }
 
     TEST_CASE("deleting: never the head, the newest snapshot, what is after it, what is young") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 20; ++n)
             c.segments.push_back(single_at(n, hours(n)));
         c.snapshots = {snapshot_at(1, hours(1)), snapshot_at(10, hours(10)),
@@ -1096,7 +1168,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("deleting: moments of the last 24 h count, not the age of what they need") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 10; ++n)
             c.segments.push_back(single_at(n, hours(n)));
         c.segments.push_back(single_at(11, hours(40)));
@@ -1107,7 +1179,7 @@ TEST_SUITE("wal/retention") {
         CHECK_FALSE(gone.contains(c.snapshots[1].key));
         CHECK(gone.contains(c.snapshots[0].key));
 
-        KeepCatalogue d;
+        ReplicaObjects d;
         d.segments = {single_at(1, Millis(0)), single_at(2, hours(1)), single_at(3, hours(20)),
                       single_at(4, hours(29))};
         d.snapshots = {snapshot_at(1, Millis(0)), snapshot_at(4, hours(29))};
@@ -1117,7 +1189,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("deleting: the base stays, and all that is after it but what is covered") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 40; ++n)
             c.segments.push_back(single_at(n, kDay * n));
         for (std::uint64_t n : {5U, 12U, 20U, 33U})
@@ -1134,7 +1206,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("deleting: of the snapshots of a day the last, and the first of a generation") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 24 * 5; ++n) {
             c.segments.push_back(single_at(n, hours(n)));
             c.snapshots.push_back(snapshot_at(n, hours(n)));
@@ -1148,7 +1220,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("a snapshot within a merged range keeps the segments that go on from it") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 20; ++n)
             c.segments.push_back(single_at(n, minutes(n)));
         c.snapshots = {snapshot_at(1, minutes(1)), snapshot_at(5, hours(25)),
@@ -1162,7 +1234,7 @@ TEST_SUITE("wal/retention") {
     }
 
     TEST_CASE("a large catalogue is planned in no time") {
-        KeepCatalogue c;
+        ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 100000; ++n)
             c.segments.push_back(single_at(n, seconds(n)));
         for (std::uint64_t n = 0; n < 1500; ++n)
@@ -1170,8 +1242,9 @@ TEST_SUITE("wal/retention") {
         for (std::uint64_t n = 1; n <= 27; ++n)
             c.snapshots.push_back(snapshot_at(3600 * n, seconds(3600 * n)));
         auto begin = std::chrono::steady_clock::now();
-        CHECK(plan_merges(c, {}, 64 << 20).size() > 90);
-        auto gone = plan_deletes(c, {kDay * 7, kDay, TimePoint(hours(24 * 20000 + 29)), 0});
+        CHECK(plan_merges(catalogue(c), 64 << 20).size() > 90);
+        auto gone =
+            plan_deletes(catalogue(c), {kDay * 7, kDay, TimePoint(hours(24 * 20000 + 29)), 0});
         CHECK(gone.size() > 10000);
         CHECK(std::chrono::steady_clock::now() - begin < seconds(20));
     }

@@ -1,9 +1,8 @@
 // The part of the shipper that touches a live database, against real SQLite connections.
+#include "base/error.hpp"
 #include "wal/capture.hpp"
 #include "wal/lineage.hpp"
 #include "wal/segment.hpp"
-
-#include "base/error.hpp"
 
 #include <doctest/doctest.h>
 #include <sqlite3.h>
@@ -96,8 +95,7 @@ struct Shadow {
             pages.erase(std::prev(pages.end()));
         }
         page_count = header.page_count;
-        read_segment(header, body, file,
-                     [&](std::uint32_t p, Bytes data) { put(p, data); });
+        read_segment(header, body, file, [&](std::uint32_t p, Bytes data) { put(p, data); });
         CHECK(header.checksum_after == checksum);
     }
     void write(const std::string& file) const {
@@ -124,8 +122,8 @@ struct Rig {
         state = std::make_unique<ShipState>(dir / "cache");
         capture = std::make_unique<Capture>(std::make_unique<LiveDb>(path, LiveDb::Options{}),
                                             *state, clock, log, 1);
-        lineage = std::make_unique<Lineage>(*capture, *state, Lineage::Options{"app", "h", false},
-                                            log);
+        lineage =
+            std::make_unique<Lineage>(*capture, *state, Lineage::Options{"app", "h", false}, log);
         std::string reason;
         const auto continuity = capture->attach(reason);
         if (!lineage->settle_offline(continuity, reason))
@@ -334,8 +332,7 @@ TEST_SUITE("wal/capture") {
                     case 3:
                         app->exec("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c "
                                   "WHERE x<" +
-                                  n + ") INSERT INTO t(v) SELECT randomblob(" + bytes +
-                                  ") FROM c");
+                                  n + ") INSERT INTO t(v) SELECT randomblob(" + bytes + ") FROM c");
                         break;
                     case 4:
                         app->exec("UPDATE t SET v=randomblob(300) WHERE id%" + n + "=0");
@@ -354,10 +351,9 @@ TEST_SUITE("wal/capture") {
                         app->exec("VACUUM");
                         break;
                     case 8:
-                        other.try_exec(std::string("PRAGMA wal_checkpoint(") +
-                                       std::array{"PASSIVE", "FULL", "RESTART", "TRUNCATE"}[roll(
-                                           4)] +
-                                       ")");
+                        other.try_exec(
+                            std::string("PRAGMA wal_checkpoint(") +
+                            std::array{"PASSIVE", "FULL", "RESTART", "TRUNCATE"}[roll(4)] + ")");
                         break;
                     case 9:
                     case 10:

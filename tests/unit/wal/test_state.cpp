@@ -361,11 +361,49 @@ TEST_SUITE("wal/ship state") {
         state.remove_entry("m/a");
         CHECK(state.entries(Kind::merged).size() == 1);
         CHECK(state.entries(Kind::snapshot)[0].size == 400);
+        std::vector<std::string> seen;
+        state.visit_entries(Kind::merged, [&](const CatalogueEntry& e) {
+            seen.push_back(e.key + " " + e.generation + " " + std::to_string(e.size));
+        });
+        CHECK(seen == std::vector<std::string>{"m/b g 90"});
         state.begin_upload("k", "u1");
         state.begin_upload("k", "u2");
         state.end_upload("u1");
         REQUIRE(state.open_uploads().size() == 1);
         CHECK(state.open_uploads()[0] == std::pair<std::string, std::string>("k", "u2"));
+    }
+
+    TEST_CASE("many entries of the catalogue come and go together, or not at all") {
+        TempDir dir;
+        ShipState state(dir.path);
+        using Kind = CatalogueEntry::Kind;
+        std::vector<CatalogueEntry> many;
+        std::vector<std::string> keys;
+        for (std::uint64_t n = 1; n <= 1000; ++n) {
+            keys.push_back("w/" + std::to_string(n));
+            many.push_back({Kind::segment, keys.back(), "g", {n, n}, TimePoint(Millis(n)), n, 0});
+        }
+        auto count = [&] { return state.entries(Kind::segment).size(); };
+        Db other(dir.path + "/state.db");
+        other.exec("CREATE TRIGGER no_entry BEFORE INSERT ON catalogue WHEN NEW.first = 900 BEGIN"
+                   " SELECT RAISE(FAIL, 'refused'); END");
+        CHECK_THROWS_AS(state.add_entries(many), Error);
+        CHECK(count() == 0);
+        other.exec("DROP TRIGGER no_entry");
+        state.add_entries(many);
+        state.add_entries(many); // known ones are replaced
+        CHECK(count() == 1000);
+        keys.resize(990);
+        other.exec("CREATE TRIGGER no_exit BEFORE DELETE ON catalogue WHEN OLD.first = 900 BEGIN"
+                   " SELECT RAISE(FAIL, 'refused'); END");
+        CHECK_THROWS_AS(state.remove_entries(keys), Error);
+        CHECK(count() == 1000);
+        other.exec("DROP TRIGGER no_exit");
+        state.remove_entries(keys);
+        CHECK(count() == 10);
+        state.add_entries({});
+        state.remove_entries({});
+        CHECK(state.entries(Kind::segment).front().range == SequenceRange{991, 991});
     }
 
     TEST_CASE("files without a row and temporary ones are removed; others are left alone") {

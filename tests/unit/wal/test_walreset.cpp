@@ -1,8 +1,9 @@
-// SQLite's WAL-reset bug (https://sqlite.org/wal.html, "walresetbug"; 3.7.0 to 3.51.2): a checkpointer
-// reads the wal-index header, a writer restarts the fully back-filled WAL, and the checkpointer then
-// records a back-fill position of the old WAL; a later checkpoint skips that many frames of the new one.
-// A VFS shim lets a writer in exactly there, while our own checkpoint code runs: under the barrier
-// nothing breaks; without it the database is corrupt, which proves that the window was reached.
+// SQLite's WAL-reset bug (https://sqlite.org/wal.html, "walresetbug"; 3.7.0 to 3.51.2): a
+// checkpointer reads the wal-index header, a writer restarts the fully back-filled WAL, and the
+// checkpointer then records a back-fill position of the old WAL; a later checkpoint skips that many
+// frames of the new one. A VFS shim lets a writer in exactly there, while our own checkpoint code
+// runs: under the barrier nothing breaks; without it the database is corrupt, which proves that the
+// window was reached.
 #include "wal/live_db.hpp"
 
 #include <doctest/doctest.h>
