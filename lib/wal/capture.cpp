@@ -132,7 +132,7 @@ std::optional<WalPosition> Capture::next_from(const WalIndex& index, std::string
     return index.max_frame > 0 ? start_of_wal(index) : std::nullopt;
 }
 
-Capture::Step Capture::step(std::string& reason) {
+Capture::Step Capture::step(std::string& reason, std::uint64_t limit_bytes) {
     reason.clear();
     if (!position_ || !position_->wal) {
         reason = "no position in the WAL";
@@ -144,7 +144,7 @@ Capture::Step Capture::step(std::string& reason) {
     auto from = next_from(*index, reason);
     if (!from)
         return reason.empty() ? Step::nothing : Step::lost;
-    auto batch = wal_.read(*from, *index, kBatchBytes);
+    auto batch = wal_.read(*from, *index, std::min(kBatchBytes, limit_bytes));
     if (!batch) {
         // A frame that is just being written again (a rolled-back tail) settles; damage does not.
         if (++misreads_ < 100)

@@ -64,9 +64,9 @@ public:
     Continuity attach(std::string& reason);
 
     enum class Step { nothing, captured, lost };
-    /// Take committed transactions, at most about 16 MiB of them (one transaction is never cut),
-    /// into one segment. lost: continuity is gone, for @p reason.
-    Step step(std::string& reason);
+    /// Take committed transactions, at most about 16 MiB of them or @p limit_bytes (one transaction
+    /// is never cut), into one segment. lost: continuity is gone, for @p reason.
+    Step step(std::string& reason, std::uint64_t limit_bytes = UINT64_MAX);
     /// Frames that are committed but not captured; nullopt: cannot be told just now.
     std::optional<std::uint64_t> pending_frames();
     /// What is committed now, to be compared with reached(); nullopt: cannot be told just now.

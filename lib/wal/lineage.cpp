@@ -81,6 +81,13 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
         }
     }
     const bool own = last.writer == state_.writer();
+    if (own && last.sequence < state_.acknowledged().sequence)
+        throw Error(ErrorKind::data,
+                    "the replica of " + options_.name + " lost segments: it ends at " +
+                        std::to_string(last.sequence) + ", and " +
+                        std::to_string(state_.acknowledged().sequence) + " was confirmed",
+                    "nothing was changed. Somebody deleted them, or an older copy of the store is "
+                    "in place; --take-over from an empty cache directory begins a new generation");
     const bool released =
         head.metadata && head.metadata->released && head.metadata->writer == last.writer;
     if (!own && !released && !options_.take_over)

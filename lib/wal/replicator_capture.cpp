@@ -79,6 +79,7 @@ bool Replicator::Impl::settled() {
     if (!capture->db().reading() && !let_go)
         continuity = capture->attach(lost_reason);
     std::optional<Error> unreachable;
+    std::lock_guard one_at_a_time(lineage_mutex);
     try {
         const ReplicaHead head = read_replica_head(store, keys);
         if (let_go)
@@ -125,10 +126,14 @@ void Replicator::Impl::tick() {
             is_settled = false;
             next_look = {};
         }
-        if (settled() && !hold_back()) {
+        if (!gap_from && settled() && !hold_back()) {
             capture_all(flushes_asked > flushes_done);
             maybe_checkpoint();
         }
+        // Nothing to go on from, and the store does not answer: the WAL is not kept for ever.
+        if (!is_settled && !gap_from && !last_trouble.empty() && capture->db().reading() &&
+            !state.position() && wal_is_too_large())
+            capture->db().end_read();
         serve_view();
         if (is_settled && !last_trouble.empty()) {
             last_trouble.clear();
@@ -204,6 +209,8 @@ bool Replicator::Impl::wal_is_too_large() {
 }
 
 bool Replicator::Impl::hold_back() {
+    if (gap_from)
+        return true;
     const std::uint64_t cached = state.queue_size().bytes, wal = pending_wal();
     const bool disk_low = disk_is_low(cached + wal);
     if (cached < options.max_cache_size && !disk_low) {
@@ -215,12 +222,13 @@ bool Replicator::Impl::hold_back() {
     monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
     // A store that works will have taken the cache soon; one that is slower than the commits for
     // long is as bad as none.
-    const bool hopeless = !store_works || Steady::now() > *held_back_since + kSlowStore;
-    if (one_shot || !hopeless || !options.max_wal || (wal <= *options.max_wal && !disk_low))
+    // The first snapshot of a generation must come first, however slowly.
+    const bool slow = Steady::now() > *held_back_since + kSlowStore &&
+                      upload_limit() == UINT64_MAX;
+    if (one_shot || !(slow || !store_works) || !options.max_wal ||
+        (wal <= *options.max_wal && !disk_low))
         return true;
-    view_cancel = true;
-    while (view_in_use)
-        monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    view_cancel = true; // a snapshot under way fails its checksum, or at its next read
     gap_from = capture->position() ? capture->position()->time : clock.now();
     capture->db().end_read();
     log.warn(std::string(store_works ? "the store is slower than the commits"
@@ -235,7 +243,10 @@ bool Replicator::Impl::hold_back() {
 /// the WAL meanwhile, then nothing is lost.
 void Replicator::Impl::end_gap() {
     monitor.update([](ShipStatus& s) { s.state = "gap"; });
-    if (!store_works || state.queue_size().bytes > options.max_cache_size / 2)
+    // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock.
+    const bool needs_snapshot = upload_limit() != UINT64_MAX;
+    if (!store_works ||
+        (!needs_snapshot && state.queue_size().bytes > options.max_cache_size / 2))
         return;
     continuity = capture->attach(lost_reason);
     if (continuity == Capture::Continuity::lost)
@@ -266,7 +277,10 @@ bool Replicator::Impl::capture_all(bool even_if_early) {
     std::string reason;
     bool reached = false;
     while (!(reached = goal && capture->reached(*goal))) {
-        const Capture::Step step = capture->step(reason);
+        const std::uint64_t cached = state.queue_size().bytes;
+        const std::uint64_t room =
+            cached < options.max_cache_size ? options.max_cache_size - cached : 0;
+        const Capture::Step step = capture->step(reason, std::max(room, kEagerBytes));
         if (step == Capture::Step::lost)
             lost(reason);
         if (step == Capture::Step::nothing)
@@ -287,6 +301,7 @@ bool Replicator::Impl::capture_all(bool even_if_early) {
 }
 
 void Replicator::Impl::lost(const std::string& reason) {
+    std::lock_guard one_at_a_time(lineage_mutex);
     lineage->resync(reason);
     changed();
 }

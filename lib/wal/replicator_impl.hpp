@@ -61,6 +61,7 @@ struct Replicator::Impl {
 
     // ---- upload thread (replicator_store.cpp) ----
     void upload_loop(std::stop_token stop);
+    bool send_one();
     bool probe_conditional();
     bool has_sendable();
     std::uint64_t upload_limit();
@@ -101,6 +102,10 @@ struct Replicator::Impl {
     std::uint64_t resyncs_before = 0; ///< of databases that were let go
 
     // Between the threads.
+    /// Held for one request of the uploader, and while the lineage is settled or continued anew: head
+    /// and acknowledged position must not move apart while they are compared, and no segment may be
+    /// dropped that is on its way.
+    std::mutex lineage_mutex;
     std::mutex handover;
     std::optional<std::promise<std::optional<Capture::View>>> view_wanted;
     std::atomic<bool> view_in_use = false, view_cancel = false, abandoned = false,

@@ -55,7 +55,7 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 conditional = how.conditional = probe_conditional();
                 uploader = std::make_unique<SegmentUploader>(store, keys, state, how, log);
             }
-            while (!stop.stop_requested() && uploader->send_next(upload_limit())) {
+            while (!stop.stop_requested() && send_one()) {
                 monitor.update([&](ShipStatus& s) {
                     s.last_wal_sync = now_wall();
                     if (!store_works)
@@ -102,6 +102,11 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
             return;
         }
     }
+}
+
+bool Replicator::Impl::send_one() {
+    std::lock_guard lock(lineage_mutex);
+    return uploader->send_next(upload_limit());
 }
 
 bool Replicator::Impl::probe_conditional() {
@@ -262,6 +267,8 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
     try {
         made = upload.run(*view->pages, header, at.checksum);
     } catch (const SnapshotDiffers& e) {
+        if (view_cancel) // the read lock was let go under it
+            return;
         // Changed outside of SQLite, or the disk is damaged: the capture thread compares all pages,
         // and the replica gets what is there now. The states before stay restorable.
         log.warn(std::string(e.what()) + ": comparing all of it");
@@ -315,6 +322,7 @@ ReplicaMetadata Replicator::Impl::next_metadata() {
 /// The head as it is now. Throws fenced when it is not ours: who was overtaken must not write what
 /// readers start from.
 ReplicaHead Replicator::Impl::own_head() {
+    std::lock_guard lock(lineage_mutex);
     ReplicaHead head = read_replica_head(store, keys);
     if (!head.segment)
         throw Error(ErrorKind::data, "the replica of " + options.name + " has no segments any more");

@@ -36,13 +36,21 @@ std::string RestoreRun::command(const std::string& file) const {
 
 RestorePlan RestoreRun::resolve(ReplicaCatalogue& catalogue, const RestoreTarget& target,
                                 const std::string& file) {
-    for (;;) {
+    // The listings that a plan is made of are not of one moment: retention in between looks like a
+    // hole. What is really missing is missing from the same place again.
+    std::optional<std::string> seen;
+    for (int tries = 0;;) {
         if (stop.stop_requested())
             throw Interrupted();
         try {
             auto result = RestorePlanner(catalogue).plan(target);
             RestorePlan& plan = result.plan;
             const std::string sequence = std::to_string(plan.sequence);
+            if (result.obstacle && result.obstacle != seen && ++tries < 5) {
+                seen = result.obstacle;
+                log.debug("planning again, to be sure: " + *seen);
+                continue;
+            }
             if (result.obstacle)
                 throw Error(ErrorKind::data, *result.obstacle,
                             "the last good moment before is " + format_rfc3339(plan.time) +

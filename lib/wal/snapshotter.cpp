@@ -19,8 +19,10 @@ constexpr int kCompressionThreads = 2;
 /// Memory: (jobs + 1) parts. Thread: one.
 class UploadSink final : public Sink {
 public:
-    UploadSink(SnapshotUpload& upload, std::string key, std::uint64_t part_size)
-        : upload_(upload), key_(std::move(key)), part_size_(part_size) {
+    /// @p bound: the object is not larger.
+    UploadSink(SnapshotUpload& upload, std::string key, std::uint64_t part_size,
+               std::uint64_t bound)
+        : upload_(upload), key_(std::move(key)), part_size_(part_size), bound_(bound) {
         options_.content_type = "application/zstd";
     }
     ~UploadSink() override {
@@ -37,6 +39,8 @@ public:
 
     void write(Bytes data) override {
         while (!data.empty()) {
+            if (part_.empty()) // growing by doubling would take twice the memory
+                part_.reserve(std::min(part_size_, bound_));
             const std::size_t n = std::min<std::size_t>(data.size(), part_size_ - part_.size());
             part_.append(as_text(data.first(n)));
             data = data.subspan(n);
@@ -104,7 +108,7 @@ private:
 
     SnapshotUpload& upload_;
     std::string key_;
-    std::uint64_t part_size_;
+    std::uint64_t part_size_, bound_;
     PutOptions options_;
     std::string part_, upload_id_;
     std::deque<std::future<PartInfo>> in_flight_;
@@ -121,7 +125,8 @@ CatalogueEntry SnapshotUpload::run(PageSource& pages, SnapshotHeader& header, Db
     CatalogueEntry entry;
     entry.kind = CatalogueEntry::Kind::snapshot;
     entry.key = keys.snapshot(header.created_at);
-    UploadSink sink(*this, entry.key, std::max(kPartSize, bound / kPartsAimedAt));
+    UploadSink sink(*this, entry.key, std::max(kPartSize, bound / kPartsAimedAt),
+                    bound + bound / 64 + (1 << 16));
     write_snapshot(pages, header, sink, level, kCompressionThreads);
     if (header.checksum != expected)
         throw SnapshotDiffers();

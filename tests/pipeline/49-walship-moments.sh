@@ -58,7 +58,7 @@ expect_grep '20[0-9-]+T' "$ERR"
 say "a clock that goes back between two runs: sequence and newest state are right"
 if command -v faketime >/dev/null; then
     sqlite3 "$DB" 'CREATE TABLE clock(a); INSERT INTO clock VALUES (1)'
-    faketime -f '+1h' zl-walship --once "$DB"
+    faketime --exclude-monotonic -f '+1h' zl-walship --once "$DB"
     sqlite3 "$DB" 'INSERT INTO clock VALUES (2)'
     once
     restore
