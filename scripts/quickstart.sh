@@ -9,12 +9,16 @@ top=$PWD
 scripts/install-deps.sh build
 command -v getfattr >/dev/null && command -v setfattr >/dev/null && attr=1 || attr=
 
-[ -e build/build.ninja ] || meson setup build --buildtype=release >/dev/null
+log=$(mktemp)
 echo "building into $top/build ..."
-ninja -C build >build/quickstart.log 2>&1 || {
-    tail -40 build/quickstart.log
+{
+    [ -e build/build.ninja ] || meson setup build --buildtype=release
+    ninja -C build
+} >"$log" 2>&1 || {
+    tail -40 "$log"
     exit 1
 }
+rm -f "$log"
 export PATH=$top/build/tools:$PATH
 
 demo=$(mktemp -d "${TMPDIR:-/tmp}/zl-demo.XXXXXX")
