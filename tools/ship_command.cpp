@@ -63,6 +63,11 @@ bool ShipDaemon::ship_beside_command(bool attached) {
     return replicate();
 }
 
+namespace {
+/// Signals within this time count as one.
+constexpr std::chrono::milliseconds kOneSignal{200};
+} // namespace
+
 void ShipDaemon::on_signal(int signal) {
     const bool running = child_ && child_->started() && !child_->exit_code();
     const bool before_command = child_ && !child_->started();
@@ -77,7 +82,7 @@ void ShipDaemon::on_signal(int signal) {
     signal_ = signal;
     // timeout(1) and some supervisors signal the process and then its group: that is one signal.
     const auto now = std::chrono::steady_clock::now();
-    const bool again = stops_++ > 0 && now > first_stop_ + std::chrono::seconds(1);
+    const bool again = stops_++ > 0 && now > first_stop_ + kOneSignal;
     if (stops_ == 1)
         first_stop_ = now;
     if (running)
