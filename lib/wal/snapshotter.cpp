@@ -11,7 +11,7 @@ namespace zl {
 
 namespace {
 
-constexpr std::uint64_t kPartSize = 8 << 20;
+constexpr std::uint64_t kPartSize = 5 << 20; // the least that S3 takes: memory is parts
 constexpr std::uint64_t kPartsAimedAt = 9000; // of 10,000
 constexpr int kCompressionThreads = 2;
 
