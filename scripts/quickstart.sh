@@ -12,7 +12,7 @@ command -v getfattr >/dev/null && command -v setfattr >/dev/null && attr=1 || at
 log=$(mktemp)
 echo "building into $top/build ..."
 {
-    [ -e build/build.ninja ] || meson setup build --buildtype=release
+    [ -e build/build.ninja ] || meson setup build --buildtype=release -Dtests=false
     ninja -C build
 } >"$log" 2>&1 || {
     tail -40 "$log"
