@@ -66,6 +66,14 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
             return go_on(continuity, reason);
         return new_generation(fork_from(state_.newest()), "the cache directory lost its place");
     }
+    const bool own = last.writer == state_.writer();
+    if (own && last.sequence < state_.acknowledged().sequence)
+        throw Error(ErrorKind::data,
+                    "the replica of " + options_.name + " lost segments: it ends at " +
+                        std::to_string(last.sequence) + ", and " +
+                        std::to_string(state_.acknowledged().sequence) + " was confirmed",
+                    "nothing was changed. Somebody deleted them, or an older copy of the store is "
+                    "in place; --take-over from an empty cache directory begins a new generation");
     if (capture_.equals(last)) {
         state_.drop_queue();
         state_.clear_note("catalogue"); // others wrote: the keeper looks at what is there
@@ -80,14 +88,6 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
             return;
         }
     }
-    const bool own = last.writer == state_.writer();
-    if (own && last.sequence < state_.acknowledged().sequence)
-        throw Error(ErrorKind::data,
-                    "the replica of " + options_.name + " lost segments: it ends at " +
-                        std::to_string(last.sequence) + ", and " +
-                        std::to_string(state_.acknowledged().sequence) + " was confirmed",
-                    "nothing was changed. Somebody deleted them, or an older copy of the store is "
-                    "in place; --take-over from an empty cache directory begins a new generation");
     const bool released =
         head.metadata && head.metadata->released && head.metadata->writer == last.writer;
     if (!own && !released && !options_.take_over)

@@ -337,8 +337,10 @@ ReplicaHead Replicator::Impl::own_head() {
 }
 
 void Replicator::Impl::write_metadata(bool released) {
+    // Before the lock: settled() takes lineage_mutex first, then metadata_mutex.
+    ReplicaHead head = own_head();
     std::lock_guard lock(metadata_mutex);
-    metadata = own_head().metadata; // others may have written into it
+    metadata = std::move(head.metadata); // others may have written into it
     ReplicaMetadata m = next_metadata();
     if (m.latest_snapshot.empty())
         return; // a generation counts once it has a snapshot
