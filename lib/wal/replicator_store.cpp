@@ -293,18 +293,23 @@ ReplicaMetadata Replicator::Impl::next_metadata() {
     m.format = kReplicaFormat;
     m.latest_wal_sequence = last.sequence;
     m.db_identifier = state.note("db_id").value_or("");
-    m.generation = state.note("generation").value_or("");
     m.writer = state.writer();
     m.host = options.host;
     m.last_modified = clock_now();
+    const std::string newest = state.note("generation").value_or("");
     const auto snapshots = state.entries(CatalogueEntry::Kind::snapshot);
     m.snapshot_count = snapshots.size();
+    bool open = false;
     for (const CatalogueEntry& e : snapshots)
-        if (e.generation == m.generation) {
+        if (e.generation == newest) {
+            open = true;
             m.latest_snapshot = e.key;
             m.latest_snapshot_time = e.time;
             m.latest_snapshot_sequence = e.range.last;
         }
+    if (!open) // it counts once it has a snapshot; until then the one before is where readers start
+        return m;
+    m.generation = newest;
     const auto known = [&](const GenerationInfo& g) { return g.id == m.generation; };
     if (std::none_of(m.generations.begin(), m.generations.end(), known)) {
         GenerationInfo g;

@@ -142,7 +142,14 @@ CatalogueEntry SnapshotUpload::run(PageSource& pages, SnapshotHeader& header, Db
 
 void abort_open_uploads(ObjectStore& store, ShipState& state, Log& log) {
     for (const auto& [key, upload_id] : state.open_uploads()) {
-        store.abort_upload(key, upload_id);
+        try {
+            store.abort_upload(key, upload_id);
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::denied)
+                throw;
+            // The right to abort may be missing; that is no reason to make no snapshot any more.
+            log.warn("an unfinished upload of " + store.describe(key) + " stays: " + e.what());
+        }
         state.end_upload(upload_id);
         log.info("ended an unfinished upload of " + store.describe(key));
     }
