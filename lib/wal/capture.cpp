@@ -17,6 +17,8 @@ constexpr std::uint64_t kMaxTailBytes = 1 << 20;
 /// One object is written with one PUT: S3's limit is 5 GiB.
 constexpr std::uint64_t kMaxSegmentBytes = std::uint64_t{4} << 30;
 constexpr int kBarrierBusyMs = 20;
+/// What a checkpoint under the barrier may have to move.
+constexpr std::uint64_t kAheadBytes = 8 << 20;
 
 /// Pages of a batch where the WAL has them.
 class BatchPages final : public PageSource {
@@ -187,7 +189,27 @@ bool Capture::reached(const WalPosition& goal) const {
     return goal.frame == 0 && all_captured_at_begin();
 }
 
+/// Most of a large WAL (behind a long reader, after an outage or a snapshot) goes into the file before
+/// the barrier, while writers go on; under it they would wait for all of that.
+/// Safe without the barrier because a read lock in a slot >= 1 is held throughout, so nobody can
+/// restart the WAL (which the WAL-reset bug needs): as long as there are frames behind our old mark, the
+/// WAL cannot be all in the file, and only then the new lock would be in slot 0.
+void Capture::backfill_ahead() {
+    auto index = stable_index();
+    if (!index || (index->salt == begun_.salt && index->max_frame <= begun_.frame) ||
+        (index->max_frame - index->backfilled) * std::uint64_t{db_->page_size()} < kAheadBytes)
+        return;
+    db_->move_read();
+    if (auto now = stable_index())
+        index = now;
+    note_begin(*index);
+    ++checkpoints_;
+    db_->checkpoint();
+    db_->sync_file(); // SQLite does so only at the end of the WAL: it would be left to the barrier
+}
+
 Capture::Checkpoint Capture::checkpoint(std::string& reason) {
+    backfill_ahead();
     for (int i = 0; i < 4; ++i) {
         const Step done = step(reason);
         if (done == Step::lost)
@@ -269,6 +291,9 @@ bool Capture::file_was_written_over() {
 
 std::optional<Capture::View> Capture::view(const std::atomic<bool>* cancel) {
     if (!position_ || !position_->wal || !db_->reading())
+        return std::nullopt;
+    // Others may move back what our lock has passed: what we have not captured of that would show.
+    if (position_->wal->salt == begun_.salt && position_->wal->frame < begun_.frame)
         return std::nullopt;
     auto index = stable_index();
     if (!index)

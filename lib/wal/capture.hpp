@@ -7,6 +7,7 @@
 ///   without wal the last segment is right, but the live database may be anywhere: compare
 /// Checkpoint (W3), under the barrier; K marks what a kill leaves:
 ///   tail captured -> reader released -> PASSIVE -> reader begun -> barrier dropped
+///   (a large WAL: the read lock is moved to the end and most is back-filled before that, unhindered)
 ///   K anywhere: the position is that of the tail. If the WAL was restarted meanwhile, attach()
 ///   compares all pages; nothing is lost, as the database is all there.
 /// A change of salt (a restarted WAL) under our read lock: SQLite restarts a WAL only when all of
@@ -126,6 +127,7 @@ private:
     void note_begin(const WalIndex& index);
     bool all_captured_at_begin() const;
     std::optional<WalPosition> next_from(const WalIndex& index, std::string& reason);
+    void backfill_ahead();
     std::vector<std::uint32_t> unwritten(const WalBatch& batch) const;
     std::vector<WalBatch::Place> overlay(const WalIndex& index);
     Scan scan_start();

@@ -121,6 +121,7 @@ LiveDb::~LiveDb() {
     // No checkpoint: NO_CKPT_ON_CLOSE. The reader goes last, the descriptors after it.
     checkpointer_.reset();
     barrier_.reset();
+    spare_.reset();
     reader_.reset();
 }
 
@@ -206,18 +207,30 @@ LiveDb::FileStamp LiveDb::file_stamp() const {
     return {file.st_mtim.tv_sec * 1'000'000'000 + file.st_mtim.tv_nsec, file.st_size};
 }
 
+void LiveDb::begin_read_on(sqlite3* db) {
+    exec(db, "BEGIN");
+    try {
+        // Only a statement that reads takes the lock.
+        exec(db, "SELECT 1 FROM sqlite_master LIMIT 1");
+    } catch (...) {
+        ::sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
+        throw;
+    }
+}
+
 void LiveDb::begin_read() {
     if (reading_)
         return;
-    exec(reader_.get(), "BEGIN");
-    try {
-        // Only a statement that reads takes the lock.
-        exec(reader_.get(), "SELECT 1 FROM sqlite_master LIMIT 1");
-    } catch (...) {
-        ::sqlite3_exec(reader_.get(), "ROLLBACK", nullptr, nullptr, nullptr);
-        throw;
-    }
+    begin_read_on(reader_.get());
     reading_ = true;
+}
+
+void LiveDb::move_read() {
+    if (!spare_)
+        spare_ = connect();
+    begin_read_on(spare_.get());
+    std::swap(reader_, spare_);
+    exec(spare_.get(), "COMMIT");
 }
 
 void LiveDb::end_read() {
@@ -272,6 +285,11 @@ void LiveDb::unlock_writers() noexcept {
     // A lock that stays would stop the application: closing the connection releases it in any case.
     if (::sqlite3_exec(barrier_.get(), "ROLLBACK", nullptr, nullptr, nullptr) != SQLITE_OK)
         barrier_.reset();
+}
+
+void LiveDb::sync_file() {
+    if (::fdatasync(db_fd_.get()) != 0)
+        throw sys_error("sync " + path_);
 }
 
 std::optional<LiveDb::Checkpointed> LiveDb::checkpoint() {

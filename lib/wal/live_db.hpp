@@ -67,6 +67,9 @@ public:
     /// when the database is locked.
     void begin_read();
     void end_read();
+    /// The read lock at the newest commit instead of where it was. It is held all the time: the new
+    /// one is taken before the old one falls. Throws transient; the old one is held then.
+    void move_read();
     bool reading() const { return reading_; }
 
     /// A consistent copy of the wal-index; nullopt while a writer is just changing it.
@@ -84,6 +87,8 @@ public:
     };
     /// PASSIVE, on a third connection; only under the barrier. nullopt: busy.
     std::optional<Checkpointed> checkpoint();
+    /// What checkpoints wrote into the file becomes durable.
+    void sync_file();
 
     int db_fd() const { return db_fd_.get(); }
     int wal_fd() const { return wal_fd_.get(); }
@@ -96,6 +101,7 @@ private:
     };
     using Connection = std::unique_ptr<sqlite3, Close>;
     Connection connect();
+    void begin_read_on(sqlite3* db);
     void exec(sqlite3* db, const char* sql);
     void require_wal(bool enable);
     void map_index();
@@ -104,7 +110,7 @@ private:
     // Order matters: the descriptor of the database is closed last.
     UniqueFd db_fd_;
     UniqueFd wal_fd_;
-    Connection reader_, barrier_, checkpointer_;
+    Connection reader_, spare_, barrier_, checkpointer_;
     const volatile std::uint32_t* index_ = nullptr; ///< SQLite's own mapping
     bool reading_ = false;
     std::uint32_t page_size_ = 0;

@@ -414,6 +414,36 @@ TEST_SUITE("wal/capture") {
         rig.prove(app, kAll);
     }
 
+    TEST_CASE("a large WAL goes into the file before writers are held up, exactly") {
+        Rig rig;
+        App app(rig.path);
+        app.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+        rig.open();
+        app.exec("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<3000) "
+                 "INSERT INTO t(v) SELECT randomblob(8000) FROM c");
+        rig.ship();
+        // A writer that never ends its transaction keeps the barrier away, not the back-fill.
+        App writer(rig.path);
+        writer.exec("BEGIN IMMEDIATE");
+        std::string reason;
+        CHECK(rig.capture->checkpoint(reason) == Capture::Checkpoint::busy);
+        auto index = LiveDb(rig.path, {}).index();
+        REQUIRE(index);
+        CHECK(index->max_frame > 3000);
+        CHECK(index->backfilled == index->max_frame);
+        // Nothing is left in the WAL that is not in the file, and yet nobody may begin it anew.
+        writer.exec("INSERT INTO t(v) VALUES(1); COMMIT");
+        index = LiveDb(rig.path, {}).index();
+        REQUIRE(index);
+        CHECK(index->max_frame > index->backfilled);
+        rig.ship();
+        rig.prove(app, kAll);
+        CHECK(rig.capture->checkpoint(reason) == Capture::Checkpoint::complete);
+        app.exec("UPDATE t SET v=randomblob(100)");
+        rig.ship();
+        rig.prove(app, kAll);
+    }
+
     TEST_CASE("a view stays as it was while others write and checkpoint") {
         Rig rig;
         App app(rig.path);
