@@ -189,11 +189,11 @@ bool Capture::reached(const WalPosition& goal) const {
     return goal.frame == 0 && all_captured_at_begin();
 }
 
-/// Most of a large WAL (behind a long reader, after an outage or a snapshot) goes into the file before
-/// the barrier, while writers go on; under it they would wait for all of that.
-/// Safe without the barrier because a read lock in a slot >= 1 is held throughout, so nobody can
-/// restart the WAL (which the WAL-reset bug needs): as long as there are frames behind our old mark, the
-/// WAL cannot be all in the file, and only then the new lock would be in slot 0.
+/// Most of a large WAL (behind a long reader, after an outage or a snapshot) goes into the file
+/// before the barrier, while writers go on; under it they would wait for all of that. Safe without
+/// the barrier because a read lock in a slot >= 1 is held throughout, so nobody can restart the WAL
+/// (which the WAL-reset bug needs): as long as there are frames behind our old mark, the WAL cannot
+/// be all in the file, and only then the new lock would be in slot 0.
 void Capture::backfill_ahead() {
     auto index = stable_index();
     if (!index || (index->salt == begun_.salt && index->max_frame <= begun_.frame) ||
