@@ -8,11 +8,11 @@ what=${1:-build}
 
 packages=(meson ninja-build g++ pkg-config ca-certificates scdoc libcli11-dev libcurl4-openssl-dev
     libssl-dev libsqlite3-dev libzstd-dev libarchive-dev nlohmann-json3-dev libpugixml-dev libxxhash-dev
-    doctest-dev sqlite3)
+    doctest-dev sqlite3 zstd)
 case $what in
 build) ;;
 test)
-    packages+=(zstd libarchive-tools acl attr libcap2-bin python3 curl jq strace faketime umoci skopeo time
+    packages+=(libarchive-tools acl attr libcap2-bin python3 curl jq strace faketime umoci skopeo time
         procps util-linux e2fsprogs xz-utils
         ceph-mon ceph-osd radosgw ceph-common
         swift-proxy swift-account swift-container swift-object memcached)
