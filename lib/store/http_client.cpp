@@ -85,7 +85,7 @@ struct Transfer {
     bool interrupted = false;
     bool reader_wanted = false; ///< the loop stopped reading because `pending` is full
     std::string pending;
-    PromptSink* direct = nullptr; ///< takes what arrives from now on; `pending` stays empty
+    Sink* direct = nullptr; ///< takes what arrives from now on; `pending` stays empty
     std::uint64_t sent = 0;
 };
 
@@ -127,7 +127,7 @@ std::size_t on_receive(char* data, std::size_t size, std::size_t count, void* us
         return CURL_WRITEFUNC_PAUSE;
     }
     std::unique_lock lock(t.mutex);
-    if (PromptSink* sink = t.direct) {
+    if (Sink* sink = t.direct) {
         lock.unlock();
         t.bucket->spend(length);
         try {
@@ -372,7 +372,6 @@ HttpResponse HttpClient::Loop::perform(const HttpRequest& request) {
 
 void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
     Sink* sink = nullptr;
-    PromptSink* prompt = nullptr;
     bool head_seen = false;
     std::uint64_t reported = 0;
     std::string chunk;
@@ -382,7 +381,7 @@ void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
         {
             std::unique_lock lock(t->mutex);
             if (t->pending.empty()) // and what was is written: the order is kept
-                t->direct = prompt;
+                t->direct = sink && sink->prompt() ? sink : nullptr;
             t->changed.wait(lock, [&] {
                 return t->done || !t->pending.empty() || t->sent != reported ||
                        (t->head_ready && !head_seen);
@@ -409,7 +408,6 @@ void HttpClient::Loop::pump(const TransferPtr& t, HttpResponse& response) {
             head_seen = true;
             if (t->request.choose_sink)
                 sink = t->request.choose_sink(response);
-            prompt = dynamic_cast<PromptSink*>(sink);
         }
         if (sink && !chunk.empty())
             sink->write(std::as_bytes(std::span<const char>(chunk)));

@@ -7,7 +7,6 @@
 
 #include "base/units.hpp"
 #include "store/object_store.hpp"
-#include "store/prompt_sink.hpp"
 #include "store/sigv4.hpp"
 
 #include <functional>
@@ -51,7 +50,8 @@ struct HttpRequest {
     const Body* body = nullptr;
     /// Called on the calling thread once status and headers are there; returns where the body goes,
     /// nullptr = HttpResponse::body. The sink is written to on the calling thread too: while it is
-    /// slow, only this transfer pauses. A PromptSink may be written to by the loop thread instead.
+    /// slow, only this transfer pauses. A Sink that is prompt() may be written to by the loop
+    /// thread instead.
     std::function<Sink*(const HttpResponse&)> choose_sink;
     /// Bytes handed to the connection since the last call (negative: the body starts again); on the
     /// calling thread.

@@ -56,6 +56,8 @@ public:
     virtual std::uint64_t size() const = 0;
     /// Fill @p buffer from @p offset; throws io when there are not that many bytes.
     virtual void read(std::uint64_t offset, std::span<std::byte> buffer) const = 0;
+    /// Hex SHA-256 of all of it where that was taken when the bytes came in; empty: not known.
+    virtual std::string sha256() const { return {}; }
 };
 
 class MemoryBody final : public Body {
@@ -81,6 +83,24 @@ private:
     std::uint64_t offset_;
     std::uint64_t size_;
     std::string name_;
+};
+
+/// Signing a request with it need not read it first, and what the store compares it with are the
+/// bytes that came in, not what a disk made of them since.
+class HashedBody final : public Body {
+public:
+    /// @p bytes outlives this.
+    HashedBody(const Body& bytes, std::string sha256_hex)
+        : bytes_(bytes), sha256_(std::move(sha256_hex)) {}
+    std::uint64_t size() const override { return bytes_.size(); }
+    void read(std::uint64_t offset, std::span<std::byte> buffer) const override {
+        bytes_.read(offset, buffer);
+    }
+    std::string sha256() const override { return sha256_; }
+
+private:
+    const Body& bytes_;
+    std::string sha256_;
 };
 
 struct PutOptions {

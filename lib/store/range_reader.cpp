@@ -1,7 +1,6 @@
 #include "store/range_reader.hpp"
 
 #include "base/error.hpp"
-#include "store/prompt_sink.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -93,7 +92,7 @@ struct RangeReader::Impl {
     }
 
     /// One range into its slot.
-    struct SlotSink final : PromptSink {
+    struct SlotSink final : Sink {
         SlotSink(Impl& reader, Slot& to) : impl(reader), slot(to), size(to.size) {}
         void write(Bytes b) override {
             if (b.size() > size - filled)
@@ -108,6 +107,7 @@ struct RangeReader::Impl {
             impl.progress.advance(static_cast<std::int64_t>(b.size()));
             impl.changed.notify_all();
         }
+        bool prompt() const override { return true; }
         Impl& impl;
         Slot& slot;
         // Once the last byte is marked as filled the reader may hand the slot to another worker:

@@ -1,7 +1,6 @@
 #include "store/s3_client.hpp"
 
 #include "base/file.hpp"
-#include "store/hashed_body.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -89,8 +88,8 @@ S3Settings resolve_s3_settings(const StoreUrl& url, const Environment& environme
 }
 
 std::string hash_body(const Body* body, const std::stop_token& stop) {
-    if (auto hashed = dynamic_cast<const HashedBody*>(body))
-        return hashed->sha256();
+    if (std::string known = body ? body->sha256() : std::string(); !known.empty())
+        return known;
     Hasher hasher;
     if (body) {
         std::string buffer(1 << 20, '\0');

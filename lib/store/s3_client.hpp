@@ -126,8 +126,7 @@ private:
     bool refreshed_ = false, clock_learned_ = false, region_learned_ = false;
 };
 
-/// Hex SHA-256 of a body: a HashedBody knows it, others are read in steps of 1 MiB; of nothing for
-/// nullptr.
+/// Hex SHA-256 of a body, read in steps of 1 MiB unless it knows it; of nothing for nullptr.
 std::string hash_body(const Body* body, const std::stop_token& stop);
 
 } // namespace zl

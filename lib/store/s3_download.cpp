@@ -116,8 +116,7 @@ Sink* S3Download::accept(const HttpResponse& head) {
         info_->size = *total;
         etag_ = info_->etag; // an attempt that follows must see the same object
     }
-    bool prompt = dynamic_cast<PromptSink*>(&sink_) && !options_.on_bytes;
-    return prompt ? static_cast<Sink*>(&prompt_counter_) : &counter_;
+    return &counter_;
 }
 
 Error S3Download::bad(const std::string& why) const {

@@ -42,10 +42,13 @@ private:
     void take(Bytes data);
 
     /// Passes on to take(); what is prompt stays prompt.
-    template <typename Base> class Counter final : public Base {
+    class Counter final : public Sink {
     public:
         explicit Counter(S3Download& download) : download_(download) {}
         void write(Bytes data) override { download_.take(data); }
+        bool prompt() const override {
+            return download_.sink_.prompt() && !download_.options_.on_bytes;
+        }
 
     private:
         S3Download& download_;
@@ -55,8 +58,7 @@ private:
     const std::string& key_;
     Sink& sink_;
     const GetOptions& options_;
-    Counter<Sink> counter_{*this};
-    Counter<PromptSink> prompt_counter_{*this};
+    Counter counter_{*this};
     std::string etag_;
     std::optional<std::uint64_t> end_; ///< first byte not wanted, once known
     std::uint64_t received_ = 0;

@@ -36,6 +36,9 @@ public:
     /// The data is complete and good: flush, check, close. A Sink destroyed without finish() has
     /// failed; its destructor discards. Wrappers call the inner finish().
     virtual void finish() {}
+    /// write() never waits (memory, not a pipe or a disk): a thread that must not be held up may
+    /// call it, as HttpClient's does, without a buffer between.
+    virtual bool prompt() const { return false; }
 };
 
 /// Waits for a descriptor, or for a cancel from another thread or a stop token.

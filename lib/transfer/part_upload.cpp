@@ -3,7 +3,6 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "base/parallel.hpp"
-#include "store/hashed_body.hpp"
 #include "stream/hash.hpp"
 
 #include <algorithm>

@@ -3,7 +3,6 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
-#include "store/hashed_body.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
 #include "transfer/refs.hpp"
@@ -28,7 +27,8 @@ constexpr auto kGracePeriod = std::chrono::hours(24);
 PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes, int jobs,
                  Log& log, Progress& progress, std::stop_token stop)
     : store_(store), db_(db), row_(std::move(row)), hashes_(std::move(hashes)), jobs_(jobs),
-      log_(log), progress_(progress), stop_(std::move(stop)), spool_(open_file(row_.spool, O_RDONLY)) {
+      log_(log), progress_(progress), stop_(std::move(stop)),
+      spool_(open_file(row_.spool, O_RDONLY)) {
     outcome_.digest = row_.digest;
     outcome_.kind = row_.kind;
     outcome_.key = key();

@@ -7,6 +7,8 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <future>
+#include <set>
+#include <thread>
 
 using namespace zl;
 using Clock = std::chrono::steady_clock;
@@ -278,6 +280,36 @@ TEST_CASE("a slow sink holds up its own transfer only, with bounded memory") {
     CHECK(reply.transport == Transport::ok);
     CHECK(received == kTotal);
     CHECK(reply.body.empty());
+}
+
+TEST_CASE("a prompt sink gets every byte in order, and what it throws reaches the caller") {
+    const std::string content = noise(8 << 20);
+    FakeHttp server(
+        [&](const FakeHttp::Request&, FakeHttp::Reply& reply) { reply.send(200, content); });
+    struct Prompt final : Sink {
+        std::string got;
+        std::size_t limit = SIZE_MAX;
+        std::set<std::thread::id> threads;
+        bool prompt() const override { return true; }
+        void write(Bytes data) override {
+            if (got.size() + data.size() > limit)
+                throw Error(ErrorKind::data, "enough");
+            got += as_text(data);
+            threads.insert(std::this_thread::get_id());
+        }
+    };
+    HttpClient client(quick());
+    Prompt all, little;
+    HttpRequest request = get(server.url() + "/");
+    request.choose_sink = [&](const HttpResponse&) { return &all; };
+    CHECK(client.perform(request).transport == Transport::ok);
+    CHECK(all.got == content);
+    all.threads.erase(std::this_thread::get_id()); // what came before the head was looked at
+    CHECK(all.threads.size() == 1);                // the client's own, without a hand-over
+    little.limit = 1 << 20;
+    request.choose_sink = [&](const HttpResponse&) { return &little; };
+    CHECK_THROWS_AS(client.perform(request), Error);
+    CHECK(little.got == content.substr(0, little.got.size()));
 }
 
 TEST_CASE("what sink, body and callbacks throw reaches the caller, and the client works on") {

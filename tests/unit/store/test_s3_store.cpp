@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <mutex>
 
 using namespace zl;
@@ -118,6 +119,25 @@ TEST_CASE("requests carry what S3 needs and nothing it chokes on") {
     b.store().put("k", MemoryBody(""), options);
     CHECK(b.server.requests().at(1).header("if-none-match") == "*");
     CHECK(b.server.requests().at(1).header("content-length") == "0");
+}
+
+TEST_CASE(
+    "a body whose hash is known is not read for the signature, and the server has the proof") {
+    Bench b([](const Req&, Rep& reply) { reply.send(200, "", {{"ETag", "\"e\""}}); });
+    struct Counted final : Body {
+        mutable int reads = 0;
+        std::uint64_t size() const override { return 4; }
+        void read(std::uint64_t, std::span<std::byte> to) const override {
+            ++reads;
+            std::memcpy(to.data(), "bOdy", to.size()); // the disk has made something else of it
+        }
+    } bytes;
+    const std::string hash = sha256(as_bytes("body")).hex();
+    b.store().put("k", HashedBody(bytes, hash));
+    CHECK(bytes.reads == 1);
+    Req r = b.server.requests().at(0);
+    CHECK(r.body == "bOdy");
+    CHECK(r.header("x-amz-content-sha256") == hash); // which a real server compares
 }
 
 TEST_CASE("path or virtual host style") {
