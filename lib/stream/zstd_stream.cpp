@@ -101,11 +101,29 @@ void FrameDecompressor::decompress(Bytes frame, std::uint64_t content_size,
                                          " bytes, its header says " + std::to_string(content_size));
 }
 
-void StreamDecompressor::Free::operator()(ZSTD_DCtx_s* c) const noexcept {
-    ZSTD_freeDCtx(c);
+namespace {
+
+/// A context costs more to make than a small stream to decompress, and there are many of those: a
+/// thread keeps its last one, unless its window made it large.
+thread_local std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> spare_context(nullptr,
+                                                                                ZSTD_freeDCtx);
+constexpr std::size_t kMaxSpareContext = 1 << 20;
+
+ZSTD_DCtx* new_context() {
+    return spare_context ? spare_context.release() : ZSTD_createDCtx();
 }
 
-StreamDecompressor::StreamDecompressor() : ctx_(ZSTD_createDCtx()), out_(ZSTD_DStreamOutSize()) {
+} // namespace
+
+void StreamDecompressor::Release::operator()(ZSTD_DCtx_s* c) const noexcept {
+    if (!spare_context && ZSTD_sizeof_DCtx(c) <= kMaxSpareContext &&
+        !ZSTD_isError(ZSTD_DCtx_reset(c, ZSTD_reset_session_and_parameters)))
+        spare_context.reset(c);
+    else
+        ZSTD_freeDCtx(c);
+}
+
+StreamDecompressor::StreamDecompressor() : ctx_(new_context()) {
     if (!ctx_)
         throw std::bad_alloc();
     check(ZSTD_DCtx_setParameter(ctx_.get(), ZSTD_d_windowLogMax, kMaxWindowLog), "window limit");
@@ -125,6 +143,7 @@ std::size_t StreamDecompressor::step(Bytes& data, std::span<std::byte> out_buffe
 }
 
 void StreamDecompressor::write(Bytes data, Sink& sink) {
+    out_.resize(ZSTD_DStreamOutSize());
     while (std::size_t n = step(data, out_))
         sink.write(Bytes(out_.data(), n));
 }

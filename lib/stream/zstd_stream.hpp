@@ -85,11 +85,11 @@ public:
     bool at_frame_end() const { return at_end_; }
 
 private:
-    struct Free {
+    struct Release {
         void operator()(ZSTD_DCtx_s* c) const noexcept;
     };
-    std::unique_ptr<ZSTD_DCtx_s, Free> ctx_;
-    std::vector<std::byte> out_;
+    std::unique_ptr<ZSTD_DCtx_s, Release> ctx_;
+    std::vector<std::byte> out_; ///< of write()
     bool at_end_ = true;
     bool output_pending_ = false; ///< the last step filled its buffer
 };

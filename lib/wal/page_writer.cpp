@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "wal/wal_format.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -104,6 +105,11 @@ void PageWriter::snapshot_pages(std::uint32_t first, Bytes data) {
               data.subspan(std::size_t{i} * page_size_, std::size_t{end - i} * page_size_));
         i = end;
     }
+}
+
+void PageWriter::start_writeback(std::uint32_t first, std::uint64_t count) const {
+    ::sync_file_range(fd_, static_cast<off64_t>(std::uint64_t{first - 1} * page_size_),
+                      static_cast<off64_t>(count * page_size_), SYNC_FILE_RANGE_WRITE);
 }
 
 DbChecksum PageWriter::finish(std::uint32_t snapshot_pages) {

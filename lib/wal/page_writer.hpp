@@ -46,6 +46,9 @@ public:
     bool needs(std::uint32_t first, std::uint32_t count) const;
     /// Consecutive pages from @p first on; those that are not needed are skipped.
     void snapshot_pages(std::uint32_t first, Bytes data);
+    /// The disk begins with pages first .. first + count - 1 instead of waiting for the fsync: a
+    /// hint, that promises nothing.
+    void start_writeback(std::uint32_t first, std::uint64_t count) const;
 
     /// The sum of all pages. @p snapshot_pages: the snapshot had so many; a page beyond that in no
     /// segment counts as zeros, which is what it reads as. Equal to the source's sum or the restore

@@ -106,7 +106,8 @@ namespace {
 class BodyReader {
 public:
     BodyReader(Source& body, std::uint64_t size, std::string name)
-        : body_(body), left_(size), name_(std::move(name)), buffer_(64 << 10) {}
+        : body_(body), left_(size), name_(std::move(name)),
+          buffer_(static_cast<std::size_t>(std::min<std::uint64_t>(size, 64 << 10))) {}
 
     void read(std::span<std::byte> out) {
         while (!out.empty()) {

@@ -57,6 +57,7 @@ public:
         }
     }
     bool complete() const { return frame_ == end_; }
+    std::uint32_t next_page() const { return page_; }
 
 private:
     void end_frame() {
@@ -161,6 +162,8 @@ private:
         }
         if (!receiver.complete())
             throw Error(ErrorKind::data, "cut short");
+        writer_.start_writeback(first_page_[run.first],
+                                receiver.next_page() - first_page_[run.first]);
         std::lock_guard lock(mutex_);
         bytes_ += get.range->length;
     }
