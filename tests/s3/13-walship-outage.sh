@@ -35,8 +35,9 @@ sleep $outage
 expect_exit 1 zl-walship --status --max-lag 1s "$T/app.db"
 up
 wait $writer
-# Not a benchmark: a commit that waited for the store would take as long as the outage.
-[ "$(jq '.max_ms < 2000' "$T/writer.json")" = true ] || fail "commits: $(cat "$T/writer.json")"
+# Not a benchmark: a commit that waited for the store would take as long as the outage. In ten
+# minutes a busy machine's disk may well take seconds for one.
+[ "$(jq ".max_ms < 2000 + $outage * 10" "$T/writer.json")" = true ] || fail "commits: $(cat "$T/writer.json")"
 check "after the outage"
 is .pending_segments 0
 drain_ship
