@@ -76,7 +76,7 @@ DirChain::DirChain(int root, AttributeWriter& attributes, OpaqueMarker& marker)
 
 void DirChain::push(const std::string& name, UniqueFd fd) {
     if (levels_.size() >= kOpenLevels) {
-        DirLevel& far = levels_[levels_.size() - kOpenLevels];
+        ChainedDir& far = levels_[levels_.size() - kOpenLevels];
         struct stat st{};
         if (far.fd && ::fstat(far.fd.get(), &st) == 0) {
             far.device = st.st_dev;
@@ -130,7 +130,7 @@ bool DirChain::enter(const std::string& name) {
 }
 
 void DirChain::set_attributes(TarEntry&& entry) {
-    DirLevel& level = top();
+    ChainedDir& level = top();
     cost_ -= level.cost;
     level.attributes = std::move(entry);
     level.has_attributes = true;
@@ -143,7 +143,7 @@ void DirChain::set_attributes(TarEntry&& entry) {
                                          "': nested too deep with too many xattrs");
 }
 
-void DirChain::complete(DirLevel& level) {
+void DirChain::complete(ChainedDir& level) {
     if (level.mark)
         marker_.mark(level.fd.get(), path_);
     if (level.opaque && level.whiteouts)
@@ -154,7 +154,7 @@ void DirChain::complete(DirLevel& level) {
 
 void DirChain::leave() {
     complete(top());
-    DirLevel& above = levels_[levels_.size() - 2];
+    ChainedDir& above = levels_[levels_.size() - 2];
     if (!above.fd) {
         UniqueFd up(::openat(fd(), "..", kDirFlags));
         struct stat st{};

@@ -14,7 +14,7 @@
 
 namespace zl {
 
-struct DirLevel {
+struct ChainedDir {
     std::string name;          ///< component; empty for the root
     UniqueFd fd;               ///< closed for the middle of a very long chain
     dev_t device = 0;          ///< valid while fd is closed
@@ -33,7 +33,7 @@ public:
     DirChain(int root, AttributeWriter& attributes, OpaqueMarker& marker);
 
     const std::string& path() const { return path_; } ///< of the innermost directory
-    DirLevel& top() { return levels_.back(); }
+    ChainedDir& top() { return levels_.back(); }
     int fd() const { return levels_.back().fd.get(); }
 
     /// Leave directories until path() is @p path or a parent of it.
@@ -52,11 +52,11 @@ public:
 private:
     void leave();
     void push(const std::string& name, UniqueFd fd);
-    void complete(DirLevel& level);
+    void complete(ChainedDir& level);
 
     AttributeWriter& attributes_;
     OpaqueMarker& marker_;
-    std::vector<DirLevel> levels_;
+    std::vector<ChainedDir> levels_;
     std::string path_;
     std::size_t cost_ = 0;
 };

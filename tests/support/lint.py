@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     'layer': ['base', 'stream'],
     'transfer': ['base', 'stream', 'state', 'store', 'layer'],
     'wal': ['base', 'stream', 'state', 'store'],
+    'inventory': ['base', 'stream', 'state', 'store', 'layer', 'transfer', 'wal'],
 }
 # C library header -> the only files that may include it
 ALONE = {
@@ -87,6 +88,35 @@ def check_sources():
                 complain(path, number, 'tab or space at the end')
 
 
+def types_of(path):
+    """(line, name) of the types defined at namespace level, but for unnamed namespaces."""
+    hidden = False
+    with open(path, encoding='utf8') as f:
+        for number, line in enumerate(f, 1):
+            if re.match(r'namespace \{', line):
+                hidden = True
+            elif re.match(r'\} // namespace$', line):
+                hidden = False
+            found = re.match(r'(?:struct|class|enum class|enum|union) (\w+)(?!::|\w)[^;]*$', line)
+            if found and not hidden:
+                yield number, found.group(1)
+
+
+def check_types():
+    """One definition rule: the linker takes either of two types of a name, and says nothing."""
+    known = {}
+    for root in (['lib', 'tools'], ['tests/unit']):
+        for path in files(*root):
+            if not path.endswith(('.cpp', '.hpp')):
+                continue
+            scope = os.path.dirname(path) if 'unit' in root[0] else ''
+            for number, name in types_of(path):
+                other = known.get(('', name)) or known.get((scope, name))
+                if other:
+                    complain(path, number, 'type %s is also in %s' % (name, other))
+                known[scope, name] = os.path.relpath(path, TOP)
+
+
 def check_scripts():
     for path in files('scripts', 'tests', '.ci'):
         if path.endswith('.py'):
@@ -112,6 +142,7 @@ def check_manuals():
 
 def main():
     check_sources()
+    check_types()
     check_scripts()
     check_manuals()
     for problem in problems:
