@@ -99,4 +99,4 @@ else
     exit 1
 fi
 echo
-echo "The tools are in $top/build/tools: zl-pack, zl-push, zl-pull, zl-unpack, zl-walship, zl-restore."
+echo "The tools are in $top/build/tools: zl-pack, zl-push, zl-pull, zl-unpack, zl-walship, zl-restore, zl-ls."

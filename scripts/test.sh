@@ -28,7 +28,7 @@ done
 build=${ZL_TEST_BUILD:-$top/build-test}
 export LC_ALL=C.UTF-8
 
-unit=(base stream state store layer transfer wal tools)
+unit=(base stream state store layer transfer wal inventory tools)
 names() {
     echo lint
     printf 'unit/%s\n' "${unit[@]}"
@@ -68,7 +68,7 @@ trap 'exit 143' TERM
     exit 1
 }
 # A copy where other users can run it too, wherever the clone lies.
-install -D -t "$log/bin" "$build"/tools/zl-{pack,push,pull,unpack,walship,restore}
+install -D -t "$log/bin" "$build"/tools/zl-{pack,push,pull,unpack,walship,restore,ls}
 export ZL_BIN=$log/bin ZL_TEST_TMP=$log ZL_TEST_KEEP=$keep
 : >"$log/results"
 

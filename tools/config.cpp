@@ -118,7 +118,7 @@ private:
 
 const std::vector<std::string>& known_tools() {
     static const std::vector<std::string> tools{"zl-pack", "zl-push", "zl-pull", "zl-unpack",
-                                                "zl-walship", "zl-restore"};
+                                                "zl-walship", "zl-restore", "zl-ls"};
     return tools;
 }
 

@@ -133,6 +133,25 @@ void Options::choice(std::string names, std::vector<std::string> choices, std::s
     checked(std::move(names), std::move(word), target, std::move(check), std::move(help), scope);
 }
 
+void Options::choosing_flag(std::string names, std::vector<std::string> choices,
+                            std::string& target, std::string help, Scope scope) {
+    Option o{.names = std::move(names), .help = std::move(help)};
+    o.assign = [&target, choices = std::move(choices)](const Values& v) {
+        const std::string& text = v.back();
+        if (text == "true")
+            target = choices.front();
+        else if (text == "false")
+            target.clear();
+        else if (std::find(choices.begin(), choices.end(), text) != choices.end())
+            target = text;
+        else
+            throw Error(ErrorKind::usage,
+                        "bad value '" + text + "', expected " + join(choices, ", "));
+    };
+    o.show = [&target] { return Values{target.empty() ? "false" : target}; };
+    add(std::move(o), scope);
+}
+
 void Options::list(std::string names, std::string value, std::vector<std::string>& target,
                    std::string help, Scope scope) {
     Option o{.names = std::move(names), .value = std::move(value), .help = std::move(help)};

@@ -55,6 +55,10 @@ public:
                  Scope = Scope::everywhere);
     void choice(std::string names, std::vector<std::string> choices, std::string& target,
                 std::string help, Scope = Scope::everywhere);
+    /// A flag that may be given one of @p choices: `--check` is the first of them, `--check=full`
+    /// says which. @p target stays empty without it.
+    void choosing_flag(std::string names, std::vector<std::string> choices, std::string& target,
+                       std::string help, Scope = Scope::everywhere);
     /// Repeatable on the command line and in a file; in the environment one value per line.
     void list(std::string names, std::string value, std::vector<std::string>& target,
               std::string help, Scope = Scope::everywhere);

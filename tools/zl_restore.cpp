@@ -1,6 +1,8 @@
 /// zl-restore NAME: a replica in the store -> the database, latest or at a moment.
 #include "base/error.hpp"
 #include "base/json.hpp"
+#include "ranges.hpp"
+#include "table.hpp"
 #include "tool.hpp"
 #include "wal/follower.hpp"
 #include "wal/restorer.hpp"
@@ -113,38 +115,6 @@ std::string command_of(ToolContext& ctx, const RestoreArguments& a) {
     return out + " " + shell_quoted(a.name.front());
 }
 
-Json range_json(const RestorableRange& r) {
-    Json j;
-    j["generation"] = r.generation;
-    j["parent"] = r.parent.empty() ? Json(nullptr) : Json(r.parent);
-    j["fork_sequence"] = r.fork_sequence;
-    j["current"] = r.current;
-    j["from"] = format_rfc3339(r.from);
-    j["to"] = format_rfc3339(r.to);
-    j["first_sequence"] = r.sequences.first;
-    j["last_sequence"] = r.sequences.last;
-    j["snapshots"] = r.snapshots;
-    j["segments"] = r.segments;
-    j["bytes"] = r.bytes;
-    j["granularity"] = r.granularity;
-    j["remarks"] = r.remarks;
-    return j;
-}
-
-void print_table(ToolContext& ctx, const std::vector<std::vector<std::string>>& rows) {
-    std::vector<std::size_t> width(rows.front().size());
-    for (const auto& row : rows)
-        for (std::size_t i = 0; i < row.size(); ++i)
-            width[i] = std::max(width[i], row[i].size());
-    for (const auto& row : rows) {
-        std::string line;
-        for (std::size_t i = 0; i < row.size(); ++i)
-            line +=
-                row[i] + std::string(i + 1 < row.size() ? width[i] - row[i].size() + 2 : 0, ' ');
-        ctx.print(line);
-    }
-}
-
 void list(ToolContext& ctx, Restorer& restorer) {
     const auto ranges = restorer.list();
     if (ctx.settings().json) {
@@ -152,19 +122,8 @@ void list(ToolContext& ctx, Restorer& restorer) {
             ctx.print(dump_json(range_json(r)));
         return;
     }
-    std::vector<std::vector<std::string>> rows{{"GENERATION", "PARENT", "SEQUENCES", "FROM", "TO",
-                                                "SNAPSHOTS", "SEGMENTS", "SIZE", "EVERY", "NOTES"}};
-    for (const RestorableRange& r : ranges) {
-        std::string notes = r.current ? "current" : "";
-        for (const std::string& remark : r.remarks)
-            notes += (notes.empty() ? "" : "; ") + remark;
-        rows.push_back({r.generation,
-                        r.parent.empty() ? "-" : r.parent + "@" + std::to_string(r.fork_sequence),
-                        std::to_string(r.sequences.first) + "-" + std::to_string(r.sequences.last),
-                        format_rfc3339(r.from), format_rfc3339(r.to), std::to_string(r.snapshots),
-                        std::to_string(r.segments), format_size(r.bytes), r.granularity, notes});
-    }
-    print_table(ctx, rows);
+    for (const std::string& line : aligned(range_table(ranges)))
+        ctx.print(line);
 }
 
 void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target) {

@@ -86,4 +86,12 @@ void check_db_name(std::string_view name) {
     check(name, kDatabase);
 }
 
+bool is_layer_name(std::string_view name) {
+    return fault_of(name, kLayer).empty();
+}
+
+bool is_db_name(std::string_view name) {
+    return fault_of(name, kDatabase).empty();
+}
+
 } // namespace zl

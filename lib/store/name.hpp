@@ -12,5 +12,8 @@ namespace zl {
 void check_name(std::string_view name);
 /// Of a database: `merged` is reserved too. Throws usage.
 void check_db_name(std::string_view name);
+/// The same as an answer: for keys that a store lists.
+bool is_layer_name(std::string_view name);
+bool is_db_name(std::string_view name);
 
 } // namespace zl

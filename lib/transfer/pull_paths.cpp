@@ -2,8 +2,9 @@
 /// own.
 #include "base/error.hpp"
 #include "base/file.hpp"
-#include "transfer/puller.hpp"
 #include "store/range_reader.hpp"
+#include "transfer/layer_parts.hpp"
+#include "transfer/puller.hpp"
 
 #include <algorithm>
 #include <map>
@@ -14,9 +15,6 @@ namespace zl {
 namespace {
 
 constexpr int kLevel = 3;
-/// Ours are below 16 MiB; a hostile table must not make us allocate gigabytes.
-constexpr std::uint32_t kMaxFrameContent = 64 << 20;
-
 /// An entry to copy: its bytes are [offset, offset + size) of the tar.
 struct Piece {
     TocEntry entry;
@@ -25,57 +23,9 @@ struct Piece {
     std::uint64_t size = 0;
 };
 
-std::string normalised(std::string path) {
-    while (path.starts_with("./"))
-        path.erase(0, 2);
-    while (path.starts_with("/"))
-        path.erase(0, 1);
-    while (path.ends_with("/"))
-        path.pop_back();
-    return path.empty() ? "." : path;
-}
-
-bool is_at_or_below(const std::string& path, const std::string& wanted) {
-    return wanted == "." || path == wanted ||
-           (path.size() > wanted.size() && path.starts_with(wanted) && path[wanted.size()] == '/');
-}
-
 bool is_parent(const TocEntry& e, const std::string& wanted) {
     return e.type == EntryType::directory && (e.path == "." || is_at_or_below(wanted, e.path));
 }
-
-/// Frame starts, in the object and in the tar.
-struct FrameMap {
-    explicit FrameMap(const LayerEnd& end) {
-        std::uint64_t object = 0, tar = 0;
-        for (std::uint64_t i = 0; i < end.trailer.data_frames; ++i) {
-            const SeekEntry& f = end.frames[static_cast<std::size_t>(i)];
-            if (f.content_size > kMaxFrameContent)
-                throw Error(ErrorKind::data,
-                            "seek table: frame of " + std::to_string(f.content_size) + " bytes");
-            in_object.push_back(object);
-            in_tar.push_back(tar);
-            object += f.compressed_size;
-            tar += f.content_size;
-        }
-        in_object.push_back(object);
-        in_tar.push_back(tar);
-    }
-    std::uint64_t tar_offset(const TocEntry& e) const {
-        if (e.frame + 1 >= in_tar.size() ||
-            e.offset > in_tar[static_cast<std::size_t>(e.frame) + 1] -
-                           in_tar[static_cast<std::size_t>(e.frame)])
-            throw Error(ErrorKind::data,
-                        "table of contents: " + e.path + " lies outside the frames");
-        return in_tar[static_cast<std::size_t>(e.frame)] + e.offset;
-    }
-    std::size_t frame_at(std::uint64_t tar) const {
-        return static_cast<std::size_t>(std::upper_bound(in_tar.begin(), in_tar.end(), tar) -
-                                        in_tar.begin()) -
-               1;
-    }
-    std::vector<std::uint64_t> in_object, in_tar;
-};
 
 /// Indexes of the entries at or below @p wanted, of the directories above them, and of what the
 /// hard links among them need: the name that holds the data, and the directories above that.
@@ -161,7 +111,7 @@ public:
                 std::min(p.size - copied_, tar_offset + content.size() - from));
             Bytes part = content.subspan(static_cast<std::size_t>(from - tar_offset), n);
             out_.write(part);
-            check(p, part);
+            proof_.write(part);
             copied_ += n;
             if (copied_ < p.size)
                 return;
@@ -181,29 +131,10 @@ private:
         }
         new_index_[p.index] = out_.next_index();
         out_.begin_entry(e, p.size);
-        std::uint64_t padded = (e.size + 511) / 512 * 512;
-        // Only a file stored as a plain run of bytes can be proved here: a sparse one is shorter.
-        data_from_ = e.type == EntryType::file && p.size > padded ? p.size - padded : 0;
-        head_.clear();
-        hash_ = Hasher();
-    }
-    void check(const Piece& p, Bytes part) {
-        if (!data_from_)
-            return;
-        std::uint64_t data_end = data_from_ + p.entry.size;
-        std::uint64_t at = copied_;
-        for (std::byte b : part.first(static_cast<std::size_t>(
-                 at < data_from_ ? std::min<std::uint64_t>(part.size(), data_from_ - at) : 0)))
-            head_ += static_cast<char>(b);
-        std::uint64_t lo = std::max(at, data_from_), hi = std::min(at + part.size(), data_end);
-        if (lo < hi)
-            hash_.update(
-                part.subspan(static_cast<std::size_t>(lo - at), static_cast<std::size_t>(hi - lo)));
+        proof_.begin(e, p.size);
     }
     void end(const Piece& p) {
-        bool plain = data_from_ && head_.find("GNU.sparse.") == std::string::npos;
-        if (plain && hash_.finish() != p.entry.sha256)
-            throw Error(ErrorKind::data, p.entry.path + ": content does not fit its SHA-256");
+        proof_.end();
         out_.end_entry(p.entry.type == EntryType::file ? std::optional(p.entry.sha256)
                                                        : std::nullopt);
         ++next_;
@@ -215,9 +146,7 @@ private:
     std::size_t next_ = 0;
     std::uint64_t copied_ = 0; ///< of pieces_[next_]
     std::map<std::uint64_t, std::uint64_t> new_index_;
-    std::uint64_t data_from_ = 0; ///< of the piece: where a plain file's content starts; 0 = none
-    std::string head_;
-    Hasher hash_;
+    EntryProof proof_;
 };
 
 /// Runs of neighbouring frames that hold the pieces: [first, last].
@@ -258,15 +187,11 @@ PullOutcome Puller::pull_paths(const PullTarget& target, const std::vector<std::
                     "it was made by another tool: zl-pull it whole and pick with tar -x PATH");
     std::vector<std::string> wanted;
     for (const std::string& p : paths)
-        wanted.push_back(normalised(p));
+        wanted.push_back(layer_path(p));
     const LayerEnd& end = *target.end;
     const FrameMap map(end);
-    const SeekEntry& toc_frame = end.frames[static_cast<std::size_t>(end.trailer.data_frames)];
-    if (toc_frame.compressed_size < kSkippableHeaderSize || end.trailer.size_bytes < 1024)
-        throw Error(ErrorKind::data, store_.describe(target.object.key) + ": no table of contents");
-    std::string toc = get_range(store_, target.object, end.toc_offset() + kSkippableHeaderSize,
-                                toc_frame.compressed_size - kSkippableHeaderSize);
-    std::vector<Piece> pieces = select(as_bytes(toc), map, end.trailer.size_bytes - 1024, wanted);
+    const std::string toc = fetch_toc(store_, target.object, end);
+    std::vector<Piece> pieces = select(as_bytes(toc), map, end_of_entries(end), wanted);
     auto runs = frame_runs(pieces, map);
 
     std::uint64_t total = 0;

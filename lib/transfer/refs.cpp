@@ -70,7 +70,7 @@ std::optional<Resolved> by_digest_prefix(ObjectStore& store, const std::string& 
         });
     }
     if (found.size() > 1)
-        throw Error(ErrorKind::usage, "digest prefix " + hex + " is not unique",
+        throw Error(ErrorKind::data, "digest prefix " + hex + " is not unique",
                     "it fits " + found[0].digest + " and " + found[1].digest);
     return found.empty() ? std::nullopt : std::optional(found[0]);
 }

@@ -30,8 +30,8 @@ std::string from_to(std::uint64_t first, std::uint64_t last) {
 
 class Lister {
 public:
-    Lister(ReplicaCatalogue& catalogue, int jobs, std::stop_token stop)
-        : catalogue_(catalogue), jobs_(jobs), stop_(std::move(stop)) {}
+    Lister(ReplicaCatalogue& catalogue, int jobs, std::stop_token stop, std::size_t max_headers)
+        : catalogue_(catalogue), jobs_(jobs), stop_(std::move(stop)), max_headers_(max_headers) {}
 
     std::vector<RestorableRange> run() {
         load();
@@ -54,7 +54,7 @@ private:
             return a.header.sequence < b.header.sequence;
         });
         objects_ = catalogue_.objects(0);
-        if (objects_.size() <= kMaxHeadersForList)
+        if (objects_.size() <= max_headers_)
             parallel_for(objects_.size(), jobs_, [&](std::size_t i) {
                 check_stop();
                 catalogue_.header(objects_[i]);
@@ -134,7 +134,7 @@ private:
                 continue;
             ++r.segments;
             r.bytes += o.size;
-            if (objects_.size() > kMaxHeadersForList)
+            if (objects_.size() > max_headers_)
                 continue;
             const SegmentHeader& h = catalogue_.header(o);
             if (h.gap_from && !o.merged)
@@ -153,7 +153,7 @@ private:
         r.granularity += single || steps.empty() ? "segment" : "";
         if (r.granularity.ends_with(", "))
             r.granularity.resize(r.granularity.size() - 2);
-        if (objects_.size() > kMaxHeadersForList)
+        if (objects_.size() > max_headers_)
             r.remarks.push_back("too many segments to look for gaps");
     }
 
@@ -193,6 +193,7 @@ private:
     ReplicaCatalogue& catalogue_;
     int jobs_;
     std::stop_token stop_;
+    std::size_t max_headers_;
     std::vector<Snapshot> snapshots_;
     std::vector<Object> objects_;
     std::vector<RestorableRange> ranges_;
@@ -201,10 +202,10 @@ private:
 } // namespace
 
 std::vector<RestorableRange> list_restorable(ReplicaCatalogue& catalogue, int jobs,
-                                             std::stop_token stop) {
+                                             std::stop_token stop, std::size_t max_headers) {
     for (;;) {
         try {
-            auto ranges = Lister(catalogue, jobs, stop).run();
+            auto ranges = Lister(catalogue, jobs, stop, max_headers).run();
             if (!ranges.empty())
                 return ranges;
             const std::string where = catalogue.store().describe(catalogue.keys().prefix());

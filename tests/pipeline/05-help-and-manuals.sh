@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 
 man=$support/../../man
-tools=(zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore)
+tools=(zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore zl-ls)
 command -v scdoc >/dev/null || fail "scdoc is missing"
 
 # Long and short options that the left column of --help names.

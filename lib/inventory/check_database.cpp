@@ -1,0 +1,299 @@
+#include "inventory/check_database.hpp"
+
+#include "inventory/replica_survey.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace zl {
+
+namespace {
+
+constexpr int kAttempts = 3;
+
+std::string from_to(std::uint64_t first, std::uint64_t last) {
+    return first == last ? "segment " + std::to_string(first)
+                         : "segments " + std::to_string(first) + "-" + std::to_string(last);
+}
+
+/// What is known of one generation.
+struct Generation {
+    std::vector<const SurveyedSnapshot*> snapshots; ///< that can be used; ascending
+    std::vector<const SurveyedSegment*> segments;   ///< the same
+    std::uint64_t first = UINT64_MAX;               ///< lowest sequence seen
+    std::uint64_t end = 0;                          ///< what it should reach
+};
+
+class ReplicaCheck {
+public:
+    ReplicaCheck(ReplicaSurvey& survey, const ReplicaKeys& keys) : s_(survey), keys_(keys) {}
+
+    void run() {
+        check_chain();
+        check_snapshots();
+        note_gaps();
+        sort_out();
+        for (auto& [id, generation] : generations_)
+            check_coverage(id, generation);
+        check_metadata();
+    }
+
+private:
+    // ---- what follows what ----
+
+    /// Objects that end at @p sequence and can be used.
+    std::vector<SurveyedSegment*> ending_at(std::uint64_t sequence) {
+        auto begin = std::lower_bound(
+            s_.segments.begin(), s_.segments.end(), sequence,
+            [](const SurveyedSegment& s, std::uint64_t n) { return s.link.range.last < n; });
+        std::vector<SurveyedSegment*> out;
+        for (; begin != s_.segments.end() && begin->link.range.last == sequence; ++begin)
+            if (!begin->damaged)
+                out.push_back(&*begin);
+        return out;
+    }
+
+    void check_chain() {
+        for (SurveyedSegment& s : s_.segments) {
+            if (s.damaged)
+                continue;
+            for (const SurveyedSegment* before : ending_at(s.link.range.first - 1)) {
+                const std::string why = s.link.claim ? why_no_claim(before->link, s.link)
+                                                     : why_not_next(before->link, s.link);
+                if (why.empty())
+                    continue;
+                s.damaged = true;
+                s_.damage(s.key, "does not follow " + before->key + ": " + why, "",
+                          "two histories may have been written under one name; zl-restore --list "
+                          "shows what can be restored");
+                break;
+            }
+        }
+    }
+    static std::string why_no_claim(const SegmentLink& before, const SegmentLink& claim) {
+        if (claim.prev != before.id)
+            return "predecessor " + claim.prev.hex() + ", expected " + before.id.hex();
+        return {};
+    }
+
+    void check_snapshots() {
+        for (SurveyedSnapshot& s : s_.snapshots) {
+            if (s.damaged)
+                continue;
+            for (const SurveyedSegment* at : ending_at(s.link.range.last))
+                if (at->link.id != s.link.id || at->link.after != s.link.after ||
+                    at->link.generation != s.link.generation) {
+                    s.damaged = true;
+                    s_.damage(s.key, "is not of the state that " + at->key + " leads to", "",
+                              "zl-restore goes from another snapshot, if there is one");
+                    break;
+                }
+        }
+    }
+
+    void note_gaps() {
+        for (const SurveyedSegment& s : s_.segments)
+            if (!s.damaged && s.gap_from && !s.merged)
+                s_.note(s.key,
+                        "gap: what was between " + format_rfc3339(*s.gap_from) + " and " +
+                            format_rfc3339(s.link.time) + " was never shipped",
+                        "these moments give the state before them");
+    }
+
+    // ---- what can be restored ----
+
+    void sort_out() {
+        for (const SurveyedSegment& s : s_.segments)
+            if (!s.damaged) {
+                Generation& g = generations_[s.link.generation];
+                g.segments.push_back(&s);
+                g.first = std::min(g.first, s.link.range.first);
+                g.end = std::max(g.end, s.link.range.last);
+            }
+        for (const SurveyedSnapshot& s : s_.snapshots)
+            if (!s.damaged) {
+                Generation& g = generations_[s.link.generation];
+                g.snapshots.push_back(&s);
+                g.first = std::min(g.first, s.link.range.last);
+                g.end = std::max(g.end, s.link.range.last);
+            }
+        // Sequence numbers go on over all generations: where a claim follows this one, it ended.
+        for (const SurveyedSegment& s : s_.segments)
+            if (auto parent = generations_.find(s.parent);
+                !s.damaged && s.link.claim && parent != generations_.end() &&
+                parent->second.first < s.link.range.first)
+                parent->second.end = std::max(parent->second.end, s.link.range.first - 1);
+        for (auto& [id, g] : generations_)
+            if (!newest_ || g.first > newest_->first)
+                newest_ = &g;
+        if (newest_)
+            newest_->end = std::max(newest_->end, last_known());
+    }
+    /// The highest sequence that is known to have been there.
+    std::uint64_t last_known() const {
+        std::uint64_t last = s_.metadata ? s_.metadata->latest_wal_sequence : 0;
+        for (const SurveyedSegment& s : s_.segments)
+            last = std::max(last, s.link.range.last);
+        return last;
+    }
+
+    void check_coverage(const std::string& id, const Generation& g) {
+        if (g.snapshots.empty())
+            return without_snapshot(id, g);
+        check_before_first(g);
+        std::size_t next = 0; // snapshot
+        while (next < g.snapshots.size()) {
+            const SegmentLink& base = g.snapshots[next]->link;
+            std::map<std::uint64_t, TimePoint> states{{base.range.last, base.time}};
+            // In the order of where they start, so that all ways to a state are known before it is
+            // left; only what lies behind the snapshot.
+            std::vector<const SurveyedSegment*> steps;
+            for (const SurveyedSegment* s : g.segments)
+                if (s->link.range.first > base.range.last)
+                    steps.push_back(s);
+            std::sort(steps.begin(), steps.end(), [](const auto* a, const auto* b) {
+                return a->link.range.first < b->link.range.first;
+            });
+            for (const SurveyedSegment* s : steps)
+                if (states.contains(s->link.range.first - 1))
+                    states[s->link.range.last] = s->link.time;
+            const auto [tip, time] = *states.rbegin();
+            while (next < g.snapshots.size() && g.snapshots[next]->link.range.last <= tip)
+                ++next;
+            const SegmentLink* beyond =
+                next < g.snapshots.size() ? &g.snapshots[next]->link : nullptr;
+            const std::uint64_t last = beyond ? beyond->range.last : g.end;
+            if (last > tip)
+                report_hole(tip, time, last, beyond);
+        }
+    }
+
+    void report_hole(std::uint64_t tip, TimePoint time, std::uint64_t last,
+                     const SegmentLink* beyond) {
+        std::string affects = "the moments after " + format_rfc3339(time);
+        std::string advice =
+            "zl-restore --sequence " + std::to_string(tip) + " gives the last state before";
+        if (beyond) {
+            affects += " and before " + format_rfc3339(beyond->time);
+            advice += ", --sequence " + std::to_string(beyond->range.last) + " the next one";
+        }
+        if (beyond)
+            advice += "; if the shipper is deleting old objects just now, run this again";
+        s_.damage("", from_to(tip + 1, last) + " cannot be restored: missing or damaged", affects,
+                  advice);
+    }
+
+    /// A shipper may send segments before its first snapshot is there; what is missing later shows
+    /// in the number of snapshots.
+    void check_before_first(const Generation& g) {
+        const std::uint64_t first = g.snapshots.front()->link.range.last;
+        const bool fewer = s_.metadata && s_.metadata->snapshot_count > s_.snapshots.size();
+        const bool damaged = std::any_of(s_.snapshots.begin(), s_.snapshots.end(),
+                                         [](const SurveyedSnapshot& s) { return s.damaged; });
+        std::uint64_t from = UINT64_MAX, to = 0;
+        for (const SurveyedSegment* s : g.segments)
+            if (!s->link.claim && s->link.range.last < first) {
+                from = std::min(from, s->link.range.first);
+                to = std::max(to, s->link.range.last);
+            }
+        if (to && (fewer || damaged))
+            s_.damage("",
+                      from_to(from, to) + " cannot be restored: the snapshot before is missing "
+                                          "or damaged",
+                      "the moments before " + format_rfc3339(g.snapshots.front()->link.time), "");
+    }
+
+    void without_snapshot(const std::string& id, const Generation& g) {
+        const bool named = s_.metadata && s_.metadata->generation == id;
+        const bool damaged = std::any_of(s_.snapshots.begin(), s_.snapshots.end(),
+                                         [](const SurveyedSnapshot& s) { return s.damaged; });
+        if (&g == newest_ && !named && !damaged)
+            return s_.note("", "generation " + id + " has no snapshot yet",
+                           "its " + from_to(g.first, g.end) + " cannot be restored until it has");
+        s_.damage("", "generation " + id + " has no snapshot that can be read",
+                  "its " + from_to(g.first, g.end) + " cannot be restored",
+                  "a running zl-walship makes a new snapshot within its --snapshot-interval");
+    }
+
+    // ---- metadata.json ----
+
+    void check_metadata() {
+        const std::string key = keys_.metadata();
+        const char* advice = "restores do not need it; the shipper writes it anew with its next "
+                             "snapshot";
+        if (!s_.metadata) {
+            const bool reported = std::any_of(s_.findings.begin(), s_.findings.end(),
+                                              [&](const Finding& f) { return f.key == key; });
+            if (!s_.snapshots.empty() && !reported)
+                s_.damage(key, "missing", "", advice);
+            return;
+        }
+        const ReplicaMetadata& m = *s_.metadata;
+        if (!m.latest_snapshot.empty()) {
+            auto named =
+                std::find_if(s_.snapshots.begin(), s_.snapshots.end(),
+                             [&](const SurveyedSnapshot& s) { return s.key == m.latest_snapshot; });
+            if (named == s_.snapshots.end())
+                s_.damage(m.latest_snapshot, "missing, though metadata.json names it",
+                          "restores begin at an older snapshot, if there is one",
+                          "a running zl-walship makes a new snapshot within its "
+                          "--snapshot-interval");
+            else if (!named->damaged && named->link.range.last != m.latest_snapshot_sequence)
+                s_.damage(key,
+                          "latest_snapshot_sequence " + std::to_string(m.latest_snapshot_sequence) +
+                              ", expected " + std::to_string(named->link.range.last),
+                          "", advice);
+        }
+        check_ids(key, advice);
+    }
+
+    void check_ids(const std::string& key, const char* advice) {
+        const ReplicaMetadata& m = *s_.metadata;
+        for (const SurveyedSegment& s : s_.segments) {
+            if (s.damaged)
+                continue;
+            if (!m.db_identifier.empty() && s.link.db_id != m.db_identifier)
+                return s_.damage(
+                    key, "db_identifier " + m.db_identifier + ", " + s.key + " has " + s.link.db_id,
+                    "", advice);
+            const bool known =
+                std::any_of(m.generations.begin(), m.generations.end(),
+                            [&](const GenerationInfo& g) { return g.id == s.link.generation; });
+            // A generation is named when it has its first snapshot.
+            if (!known && !generations_[s.link.generation].snapshots.empty() &&
+                &generations_[s.link.generation] != newest_)
+                return s_.damage(key, "does not name generation " + s.link.generation, "", advice);
+        }
+        if (!m.generation.empty() && !m.generations.empty() &&
+            m.generations.back().id != m.generation)
+            s_.damage(key,
+                      "generation " + m.generation + ", its last is " + m.generations.back().id, "",
+                      advice);
+    }
+
+    ReplicaSurvey& s_;
+    const ReplicaKeys& keys_;
+    std::map<std::string, Generation> generations_;
+    Generation* newest_ = nullptr;
+};
+
+} // namespace
+
+void check_database(const CheckContext& context, const ReplicaKeys& keys,
+                    const std::string& subject) {
+    for (int attempt = 1;; ++attempt) {
+        ReplicaSurvey survey(context, keys, subject);
+        // Objects that are merged or deleted meanwhile are no damage.
+        if (!survey.run(attempt == kAttempts))
+            continue;
+        if (survey.zlayer)
+            survey.note(keys.prefix(), "a replica of zlayer-storage: zl does not restore it", "");
+        else
+            ReplicaCheck(survey, keys).run();
+        for (const Finding& f : survey.findings)
+            context.report.add(f);
+        return;
+    }
+}
+
+} // namespace zl
