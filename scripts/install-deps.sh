@@ -15,7 +15,8 @@ test)
     packages+=(libarchive-tools acl attr libcap2-bin python3 curl jq strace faketime umoci skopeo time
         procps util-linux e2fsprogs xz-utils
         ceph-mon ceph-osd radosgw ceph-common
-        swift-proxy swift-account swift-container swift-object memcached)
+        swift-proxy swift-account swift-container swift-object memcached
+        bash-completion fish zsh age python3-yaml systemd)
     ;;
 *)
     echo "usage: install-deps.sh [build|test]" >&2

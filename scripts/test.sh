@@ -68,8 +68,8 @@ trap 'exit 143' TERM
     exit 1
 }
 # A copy where other users can run it too, wherever the clone lies.
-install -D -t "$log/bin" "$build"/tools/zl-{pack,push,pull,unpack,walship,restore,ls}
-export ZL_BIN=$log/bin ZL_TEST_TMP=$log ZL_TEST_KEEP=$keep
+find "$build/tools" -maxdepth 1 -name 'zl-*' -type f -perm -u+x -exec install -D -t "$log/bin" {} +
+export ZL_BIN=$log/bin ZL_BUILD=$build ZL_TEST_TMP=$log ZL_TEST_KEEP=$keep
 : >"$log/results"
 
 # run_one NAME: one test, one line, one row in the results.

@@ -93,7 +93,7 @@ void Options::flag(std::string names, bool& target, std::string help, Scope scop
 }
 
 void Options::count(std::string names, int& target, std::string help, Scope scope) {
-    Option o{.names = std::move(names), .help = std::move(help)};
+    Option o{.names = std::move(names), .help = std::move(help), .repeatable = true};
     o.assign = [&target](const Values& v) {
         // On the command line -vv is `true` twice; elsewhere it is a number.
         const bool flags = v.back() == "true";
@@ -154,7 +154,10 @@ void Options::choosing_flag(std::string names, std::vector<std::string> choices,
 
 void Options::list(std::string names, std::string value, std::vector<std::string>& target,
                    std::string help, Scope scope) {
-    Option o{.names = std::move(names), .value = std::move(value), .help = std::move(help)};
+    Option o{.names = std::move(names),
+             .value = std::move(value),
+             .help = std::move(help),
+             .repeatable = true};
     o.assign = [&target](const Values& v) { target = v; };
     o.show = [&target] { return target; };
     add(std::move(o), scope);

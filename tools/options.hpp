@@ -78,9 +78,9 @@ public:
     /// `--` are operands.
     void command(std::vector<std::string>& target) { command_ = &target; }
 
-    enum class Outcome { run, help, version, print_config };
-    /// Fills the targets. After a bad value the others are still filled (so that --metrics is
-    /// known) before the first error is thrown.
+    enum class Outcome { run, help, version, print_config, print_options };
+    /// Fills the targets, unless the answer is only text. After a bad value the others are still
+    /// filled (so that --metrics is known) before the first error is thrown.
     Outcome parse(std::vector<std::string> arguments, const Outside& outside);
 
     /// What parse() met that is worth a warning: misspelt ZL_* variables, unreadable files.
@@ -88,6 +88,10 @@ public:
     std::string help_text() const;
     /// Every configurable option with its value and where it came from; itself a valid file.
     std::string config_text() const;
+    /// What shell completions are made from (`--print-options`, which only the build uses), one
+    /// line each: `operand WORD`, `command` if `-- CMD` is taken, `option NAMES VALUE REPEATABLE
+    /// HELP`, with tabs between. VALUE is empty for a flag, REPEATABLE is 0 or 1.
+    std::string options_text() const;
     /// True when @p name was given anywhere (not the default); @p name without dashes.
     bool given(std::string_view name) const;
     /// True when the value came from a configuration file (AWS_* stands above those).
@@ -106,6 +110,7 @@ private:
         std::string group{};
         std::string initial{}; ///< default as text, for --help
         Scope scope = Scope::everywhere;
+        bool repeatable = false; ///< worth giving more than once
         std::function<void(const Values&)> assign{};
         std::function<Values()> show{};
         Origin origin = Origin::built_in;

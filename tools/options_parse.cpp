@@ -135,6 +135,9 @@ void Options::check_environment(const Outside& outside) {
 }
 
 Options::Outcome Options::parse(std::vector<std::string> arguments, const Outside& outside) {
+    // Hidden, so no row of the table: it would complete itself.
+    if (arguments == Values{"--print-options"})
+        return Outcome::print_options;
     std::vector<OptionSyntax> syntax;
     for (const Option& option : options_)
         syntax.push_back({option.names, !option.value.empty()});

@@ -1,4 +1,4 @@
-/// Options::help_text and config_text: what --help and --print-config print.
+/// Options::help_text, config_text and options_text: what --help and its kin print.
 #include "options.hpp"
 
 #include <algorithm>
@@ -87,6 +87,18 @@ std::string Options::config_text() const {
         for (const std::string& value : values)
             out += option.key + " = " + quoted(value) + "  # " + source + "\n";
     }
+    return out;
+}
+
+std::string Options::options_text() const {
+    std::string out;
+    if (operands_)
+        out += "operand\t" + operand_name_ + "\n";
+    if (command_)
+        out += "command\n";
+    for (const Option& o : options_)
+        out += "option\t" + o.names + "\t" + o.value + (o.repeatable ? "\t1\t" : "\t0\t") + o.help +
+               "\n";
     return out;
 }
 

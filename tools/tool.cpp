@@ -151,6 +151,9 @@ int Tool::work(std::vector<std::string> arguments, const std::function<int(ToolC
     case Options::Outcome::print_config:
         write_stdout(options_.config_text());
         break;
+    case Options::Outcome::print_options:
+        write_stdout(options_.options_text());
+        break;
     case Options::Outcome::run:
         signals_.emplace([this] { display_.show_now(); }, settings_.timeout);
         return body(*this);

@@ -156,8 +156,9 @@ namespace {
 UniqueFd open_for_removal(int dir, const std::string& name) {
     UniqueFd fd = open_dir_beneath(dir, name);
     if ((!fd && errno == EACCES) || (fd && ::faccessat(fd.get(), ".", W_OK | X_OK, 0) != 0)) {
-        // A directory of our own that denies us what we need; for root this never happens.
-        ::fchmodat(dir, name.c_str(), 0700, 0);
+        // A directory of our own that denies us what we need; for root this never happens. Where
+        // this fails, so does what follows.
+        [[maybe_unused]] int ignored = ::fchmodat(dir, name.c_str(), 0700, 0);
         fd = open_dir_beneath(dir, name);
     }
     if (!fd)

@@ -118,7 +118,7 @@ def check_types():
 
 
 def check_scripts():
-    for path in files('scripts', 'tests', '.ci'):
+    for path in files('scripts', 'tests', '.ci', 'recipes', 'tools'):
         if path.endswith('.py'):
             try:
                 with open(path, encoding='utf8') as f:

@@ -288,6 +288,24 @@ TEST_SUITE("tools/options") {
         CHECK(f.options.config_text().find("bwlimit = 0  # default") != std::string::npos);
     }
 
+    TEST_CASE("the table for completions") {
+        Fixture f;
+        f.environment = {{"ZL_JOBS", "bad"}}; // concerns no build
+        CHECK(f.parse({"--print-options"}) == Options::Outcome::print_options);
+        const std::string table = f.options.options_text();
+        CHECK(table.starts_with("operand\tDIR\noption\t--name\tNAME\t0\tthe name\n"));
+        CHECK(table.find("\noption\t-v,--verbose\t\t1\tmore\n") != std::string::npos);
+        CHECK(table.find("\noption\t--log-format\tauto|text|json\t0\tformat\n") !=
+              std::string::npos);
+        CHECK(table.find("\noption\t--exclude\tGLOB\t1\texclude\n") != std::string::npos);
+        CHECK(table.find("command") == std::string::npos);
+        f.options.command(f.command);
+        CHECK(f.options.options_text().find("\ncommand\n") != std::string::npos);
+        CHECK(f.failure({"--print-options", "-q"}).starts_with("64 "));
+        f.environment.clear();
+        CHECK(f.failure({"--", "--print-options"}).empty()); // CMD's own
+    }
+
     TEST_CASE("a configurable option has to be in the table of known keys") {
         Options options("zl-push");
         std::string target;
