@@ -28,7 +28,7 @@ done
 build=${ZL_TEST_BUILD:-$top/build-test}
 export LC_ALL=C.UTF-8
 
-unit=(base stream state store layer transfer wal inventory tools)
+unit=(base stream state store layer transfer wal inventory prune tools)
 names() {
     echo lint
     printf 'unit/%s\n' "${unit[@]}"

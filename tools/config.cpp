@@ -117,8 +117,8 @@ private:
 } // namespace
 
 const std::vector<std::string>& known_tools() {
-    static const std::vector<std::string> tools{"zl-pack", "zl-push", "zl-pull", "zl-unpack",
-                                                "zl-walship", "zl-restore", "zl-ls"};
+    static const std::vector<std::string> tools{"zl-pack",    "zl-push",    "zl-pull", "zl-unpack",
+                                                "zl-walship", "zl-restore", "zl-ls",   "zl-prune"};
     return tools;
 }
 
@@ -132,11 +132,15 @@ const std::vector<std::string>& known_keys() {
         "changed", "exclude", "jobs", "level", "max-size", "name", "no-same-owner",
         "one-file-system", "part-size", "sparse", "spool-dir", "state-db", "tag", "threads",
         "userxattr",
+        // zl-prune
+        "keep-daily", "keep-hourly", "keep-last", "keep-monthly", "keep-weekly", "keep-within",
+        "uploads-older",
         // zl-restore
         "check",
         // zl-walship
         "auto-restore", "cache-dir", "drain-timeout", "enable-wal", "fine", "max-cache-size",
-        "max-wal", "on-replication-failure", "retain", "snapshot-interval", "sync-interval", "wait"};
+        "max-wal", "on-replication-failure", "retain", "snapshot-interval", "sync-interval",
+        "wait"};
     return keys;
 }
 

@@ -5,6 +5,7 @@
 #include "base/json.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
+#include "transfer/prune_notice.hpp"
 #include "transfer/refs.hpp"
 #include "transfer/stored_layer.hpp"
 
@@ -20,7 +21,6 @@ namespace {
 
 constexpr int kMaxStarts = 3;
 constexpr int kMaxCompletes = 5;
-constexpr auto kGracePeriod = std::chrono::hours(24);
 
 } // namespace
 
@@ -46,6 +46,11 @@ std::string PushJob::key() const {
 std::string PushJob::meta_key() const {
     return row_.kind == "raw" ? raw_meta_key(row_.prefix, row_.digest)
                               : layer_meta_key(row_.prefix, row_.digest);
+}
+
+std::string PushJob::doomed_key() const {
+    return row_.kind == "raw" ? raw_doomed_key(row_.prefix, row_.digest)
+                              : layer_doomed_key(row_.prefix, row_.digest);
 }
 
 PutOptions PushJob::put_options() const {
@@ -152,6 +157,7 @@ void PushJob::start_over(const std::string& reason) {
     db_.delete_parts(row_.id);
     parts_.clear();
     row_.upload_id.clear();
+    outcome_.already_stored = false;
     enter("spooled");
 }
 
@@ -301,17 +307,29 @@ void PushJob::name() {
     enter("named");
 }
 
-void PushJob::clean_up() {
-    // zl-prune marks a layer before it deletes it. A mark within its grace sees our ref in time;
-    // past it, the deletion may be under way: the spool still has the bytes.
-    std::optional<ObjectInfo> doomed;
-    if (row_.kind != "raw")
-        doomed = store_.head(layer_doomed_key(row_.prefix, row_.digest));
-    if (doomed && now_wall() + store_.clock_offset() - doomed->last_modified > kGracePeriod &&
-        !row_.force) {
+/// prune_notice.hpp says why this order keeps what the ref names.
+bool PushJob::survived_prunes() {
+    await_prunes(store_, row_.prefix, row_.digest, log_, stop_);
+    crash_point("push.looked");
+    bool object = false, meta = false, doomed = false;
+    store_.list(digest_prefix(row_.prefix, row_.digest, row_.kind == "raw"), {},
+                [&](const ObjectInfo& o) {
+                    object = object || o.key == key();
+                    meta = meta || o.key == meta_key();
+                    doomed = doomed || o.key == doomed_key();
+                    return true;
+                });
+    if (row_.name.empty() && doomed && !row_.force) {
+        // No ref takes the mark back: what is to be kept for a while must be young.
         row_.force = true;
-        return start_over("the layer was about to be pruned");
+        return false;
     }
+    return object && meta;
+}
+
+void PushJob::clean_up() {
+    if (!survived_prunes())
+        return start_over("zl-prune deleted the layer meanwhile, or is about to");
     db_.delete_push(row_.id);
     ::unlink(row_.spool.c_str());
     row_.state = "done";

@@ -7,18 +7,17 @@
 ///   spooled     the whole spool (fdatasync), digest,   the next run uploads it; no input needed
 ///               the time of the ref
 ///   creating    the intent to create an upload         an upload whose id we do not know: those
-///   begun
-///                                                      in our window become suspects, never
+///                                                      begun in our window become suspects, never
 ///                                                      adopted
 ///   uploading   upload id, part size; a row per part   parts: listed and compared, at most `jobs`
-///   of
-///               whose reply we saw                     them sent again
+///               whose reply we saw                     of them sent again
 ///   completing  the intent to complete (or, without    the object is looked at: right -> stored,
-///   else
-///               an upload id, to PUT)                  completed again / sent again
+///               an upload id, to PUT)                  else completed again / sent again
 ///   stored      the object is there and right          meta.json is written (again)
-///   described   meta.json                              the ref is written (again: same key, same
-///   text) named       the ref                                the row is deleted, then the spool
+///   described   meta.json                              the ref is written (again: same key, text)
+///   named       the ref                                prunes are waited for, the layer is looked
+///                                                      at (prune_notice.hpp): gone -> spooled;
+///                                                      else the row is deleted, then the spool
 ///   done        nothing (row and spool are gone)
 ///
 /// Each arrow is a transaction before the request it announces (I3). Every step may be repeated.
@@ -63,6 +62,7 @@ private:
     void enter(const char* state);
     std::string key() const;
     std::string meta_key() const;
+    std::string doomed_key() const;
     PutOptions put_options() const;
 
     bool already_stored();
@@ -79,6 +79,7 @@ private:
     PartUpload part_upload();
     void describe();
     void name();
+    bool survived_prunes();
     void clean_up();
 
     ObjectStore& store_;

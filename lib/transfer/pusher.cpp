@@ -5,13 +5,12 @@
 #include "base/handle.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/refs.hpp"
+#include "transfer/spool_sweep.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <random>
 
 namespace zl {
@@ -19,8 +18,6 @@ namespace zl {
 namespace {
 
 constexpr auto kSuspectAge = std::chrono::hours(24);
-constexpr const char* kSpoolSuffix = ".spool";
-constexpr const char* kLockSuffix = ".lock";
 
 std::string saved_hint(const PushRow& row) {
     return "the input is saved (" + row.spool +
@@ -66,7 +63,7 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
     row.part_size = options_.part_size;
     row.created_at = format_rfc3339(now_wall());
     // Lock, row, file: in this order a crash leaves nothing that sweep_dead() does not know.
-    auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+    auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
     if (!lock)
         throw Error(ErrorKind::internal, "new spool " + row.spool + " is locked");
     row.id = db_.insert_push(row);
@@ -112,7 +109,7 @@ void Pusher::take_over_upload(PushRow& row) {
         bool same = other.id != row.id && other.store == row.store && other.prefix == row.prefix &&
                     (other.kind == "raw") == (row.kind == "raw") && other.digest == row.digest &&
                     other.blob_sha256 == row.blob_sha256 && !other.upload_id.empty() && !row.force;
-        auto lock = same ? FileLock::try_lock(other.spool + kLockSuffix) : std::nullopt;
+        auto lock = same ? FileLock::try_lock(other.spool + kSpoolLockSuffix) : std::nullopt;
         if (!lock)
             continue;
         Finally unlock([&] { lock->remove_and_unlock(); });
@@ -156,7 +153,7 @@ void Pusher::finish_pending() {
         if (row.store != target.identity() || row.prefix != options_.prefix ||
             row.name != options_.name || row.state == "spooling")
             continue;
-        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
         auto fresh = lock ? db_.find_push(row.id) : std::nullopt;
         if (!lock)
             continue;
@@ -174,7 +171,7 @@ void Pusher::finish_pending() {
 void Pusher::resume_all(const std::function<void(const PushOutcome&)>& report) {
     std::optional<Error> last;
     for (const PushRow& row : db_.pushes()) {
-        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
         if (!lock) {
             log_.warn("push sha256:" + row.digest + ": another process works on it");
             continue;
@@ -206,7 +203,7 @@ std::vector<Pusher::Pending> Pusher::list() {
     std::vector<Pending> out;
     for (PushRow& row : db_.pushes()) {
         Pending p;
-        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
+        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
         p.busy = !lock;
         if (lock)
             lock->remove_and_unlock();
@@ -218,48 +215,13 @@ std::vector<Pusher::Pending> Pusher::list() {
     return out;
 }
 
-/// Rows whose process died while it read its input, and files without a row.
 void Pusher::sweep_dead() {
-    for (const PushRow& row : db_.pushes()) {
-        bool lost = row.state != "spooling" && !path_exists(row.spool);
-        if (row.state != "spooling" && !lost)
-            continue;
-        auto lock = FileLock::try_lock(row.spool + kLockSuffix);
-        if (!lock)
-            continue;
-        Finally unlock([&] { lock->remove_and_unlock(); });
-        auto fresh = db_.find_push(row.id);
-        if (!fresh || (fresh->state != "spooling" && path_exists(row.spool)))
-            continue;
-        if (lost)
-            log_.warn("the spool " + row.spool + " of push sha256:" + row.digest +
+    sweep_spools(db_, options_.spool_dir, [&](const DeadPush& dead) {
+        if (dead.kind == DeadPush::Kind::lost_spool)
+            log_.warn("the spool " + dead.spool + " of push sha256:" + dead.digest +
                       " is gone; forgetting it");
-        ::unlink(row.spool.c_str());
-        db_.delete_push(row.id);
-    }
-    auto rows = db_.pushes();
-    for (const auto& file : std::filesystem::directory_iterator(options_.spool_dir)) {
-        std::string path = file.path().string();
-        if (!path.ends_with(std::string(kSpoolSuffix) + kLockSuffix) &&
-            !path.ends_with(kSpoolSuffix))
-            continue;
-        std::string spool = path.ends_with(kLockSuffix)
-                                ? path.substr(0, path.size() - std::string(kLockSuffix).size())
-                                : path;
-        bool known = std::any_of(rows.begin(), rows.end(),
-                                 [&](const PushRow& r) { return r.spool == spool; });
-        // Done but for the last unlink, or died between lock and row. A younger row than our list
-        // has its lock held by its process.
-        auto lock = known ? std::nullopt : FileLock::try_lock(spool + kLockSuffix);
-        if (!lock)
-            continue;
-        bool still_unknown = true;
-        for (const PushRow& r : db_.pushes())
-            still_unknown = still_unknown && r.spool != spool;
-        if (still_unknown)
-            ::unlink(spool.c_str());
-        lock->remove_and_unlock();
-    }
+        return true;
+    });
 }
 
 /// Uploads that may be ours: aborted once nothing was added to them for a day.

@@ -37,6 +37,20 @@ Resolved from_ref(ObjectStore& store, const RefKey& key, const std::string& how)
             how + " of " + ref.name + ", pushed " + format_rfc3339(key.time)};
 }
 
+/// A ref that was listed may be pruned before it is read: there is a newer one then, or there is
+/// none. @p find lists anew.
+template <typename F>
+auto listed_again(F find) {
+    for (int attempt = 1;; ++attempt) {
+        try {
+            return find();
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::not_found || attempt == 3)
+                throw;
+        }
+    }
+}
+
 std::optional<Resolved> by_name(ObjectStore& store, const std::string& prefix,
                                 const std::string& name, const std::optional<TimePoint>& at) {
     std::vector<RefKey> refs = list_refs(store, prefix, name);
@@ -171,7 +185,7 @@ Resolved resolve_ref(ObjectStore& store, const std::string& prefix, const std::s
             throw Error(ErrorKind::usage, ref + ": 64 hex digits must follow sha256:");
     }
     if (ref == "latest")
-        return newest_of_all(store, prefix);
+        return listed_again([&] { return newest_of_all(store, prefix); });
     auto at = ref.rfind('@');
     std::string name = ref.substr(0, at);
     std::optional<TimePoint> time;
@@ -183,7 +197,7 @@ Resolved resolve_ref(ObjectStore& store, const std::string& prefix, const std::s
             return *r;
     } else {
         check_name(name);
-        if (auto r = by_name(store, prefix, name, time))
+        if (auto r = listed_again([&] { return by_name(store, prefix, name, time); }))
             return *r;
     }
     throw Error(ErrorKind::not_found,

@@ -12,7 +12,6 @@ namespace {
 
 using Kind = CatalogueEntry::Kind;
 
-constexpr Millis kMinimumAge = std::chrono::hours(24);
 /// How many times `fine` something must be old that is covered by a merged object of this level.
 constexpr int kAgeFactor[] = {0, 1, 3, 30};
 
@@ -72,8 +71,8 @@ private:
 class DeletePlanner {
 public:
     DeletePlanner(const KeepCatalogue& c, const RetentionRules& rules)
-        : c_(c), retain_(rules.now - std::max(rules.retain, kMinimumAge)),
-          fine_(std::max(rules.fine, kMinimumAge)), rules_(rules), snapshots_(c.snapshots()),
+        : c_(c), retain_(rules.now - std::max(rules.retain, rules.minimum_age)),
+          fine_(std::max(rules.fine, rules.minimum_age)), rules_(rules), snapshots_(c.snapshots()),
           covers_(c.merged()), states_(c) {
         for (const KeepEntry& e : c.segments())
             head_ = std::max(head_, e.range.last);
@@ -81,16 +80,24 @@ public:
             Generation& g = generations_[s.generation];
             if (!g.newest || s.range.last >= g.newest->range.last)
                 g.newest = &s;
-            if (s.time <= retain_ && (!g.base || s.range.last >= g.base->range.last))
-                g.base = &s;
             const KeepEntry*& of_day = g.last_of_day[day(s)];
             if (!of_day || s.range.last >= of_day->range.last)
                 of_day = &s;
+        }
+        for (const KeepEntry& s : c.snapshots()) {
+            Generation& g = generations_.at(s.generation);
+            const bool may_be = !rules.beside_a_keeper || &s == g.last_of_day.at(day(s));
+            if (may_be && s.time <= retain_ && (!g.base || s.range.last >= g.base->range.last))
+                g.base = &s;
         }
     }
 
     std::vector<CatalogueEntry> run() {
         propose_before_base();
+        if (rules_.beside_a_keeper) {
+            accept(0, proposed_.size());
+            return std::move(accepted_);
+        }
         propose_covered();
         accept(0, proposed_.size());
         const std::size_t objects = proposed_.size();
@@ -106,8 +113,8 @@ private:
         std::map<std::int64_t, const KeepEntry*> last_of_day;
     };
 
-    static std::int64_t day(const KeepEntry& e) {
-        return std::chrono::floor<std::chrono::days>(e.time).time_since_epoch().count();
+    std::int64_t day(const KeepEntry& e) const {
+        return e.time.time_since_epoch() / rules_.day; // times are after 1970
     }
     bool older(const KeepEntry& e, Millis age) const { return e.time <= rules_.now - age; }
 
@@ -119,7 +126,7 @@ private:
     /// Whatever the rule that wants it deleted.
     bool deletable(const KeepEntry& e) const {
         const Generation* g = generation(e);
-        if (!g || !older(e, kMinimumAge))
+        if (!g || !older(e, rules_.minimum_age))
             return false; // without a snapshot nothing of it is needed less than the rest
         if (e.kind == Kind::snapshot)
             return &e != g->newest;
@@ -139,7 +146,8 @@ private:
             for (const KeepEntry& e : *list)
                 if (const Generation* g = generation(e);
                     g && g->base && e.range.first <= g->base->range.last &&
-                    (e.range.last <= g->base->range.last || e.kind == Kind::merged))
+                    (e.range.last <= g->base->range.last ||
+                     (e.kind == Kind::merged && !rules_.beside_a_keeper)))
                     doomed.push_back(&e);
         std::sort(doomed.begin(), doomed.end(), [](const KeepEntry* a, const KeepEntry* b) {
             return a->range.last > b->range.last;

@@ -16,6 +16,7 @@
 #include "base/units.hpp"
 #include "wal/keep_catalogue.hpp"
 
+#include <chrono>
 #include <set>
 #include <string>
 #include <vector>
@@ -27,6 +28,14 @@ struct RetentionRules {
     Millis fine{};
     TimePoint now{};
     std::uint64_t head = 0; ///< this segment is never deleted, whatever the catalogue says
+    Millis minimum_age{std::chrono::hours(24)}; ///< D
+    /// For a prune from outside, while a keeper that does not know of it follows its own rules.
+    /// Each leaves a way to every state, but what both delete may be one that both relied on. So
+    /// only what ends at or before B goes (no thinning), and B is the last of its day, which no
+    /// keeper deletes unless for a later B of its own. All that begins after B stays to the keeper:
+    /// it does not take what starts in B, as B is a state between (propose_covered).
+    bool beside_a_keeper = false;
+    Millis day{std::chrono::hours(24)}; ///< tests have less time
 };
 
 /// Entries to delete, in an order that may stop anywhere.

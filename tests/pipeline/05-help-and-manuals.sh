@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../support/lib.sh"
 
 man=$support/../../man
-tools=(zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore zl-ls)
+tools=(zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore zl-ls zl-prune)
 command -v scdoc >/dev/null || fail "scdoc is missing"
 
 # Long and short options that the left column of --help names.

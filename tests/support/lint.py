@@ -18,6 +18,7 @@ MAY_INCLUDE = {
     'transfer': ['base', 'stream', 'state', 'store', 'layer'],
     'wal': ['base', 'stream', 'state', 'store'],
     'inventory': ['base', 'stream', 'state', 'store', 'layer', 'transfer', 'wal'],
+    'prune': ['base', 'stream', 'state', 'store', 'layer', 'transfer', 'wal', 'inventory'],
 }
 # C library header -> the only files that may include it
 ALONE = {

@@ -1233,6 +1233,63 @@ TEST_SUITE("wal/retention") {
         }
     }
 
+    TEST_CASE("a prune from outside and a keeper delete at once, and what is kept is restorable") {
+        // 20 days: a segment an hour, snapshots at uneven hours, merged ones between them.
+        std::mt19937 random(7);
+        int prunes = 0, unsafe = 0;
+        for (int round = 0; round < 40; ++round) {
+            ReplicaObjects c;
+            std::uint64_t begin = 1;
+            for (std::uint64_t n = 1; n <= 20 * 24; ++n) {
+                c.segments.push_back(single_at(n, hours(n)));
+                const bool snapshot = random() % 7 == 0 || n == 1;
+                if (snapshot)
+                    c.snapshots.push_back(snapshot_at(n, hours(n)));
+                if ((snapshot || random() % 4 == 0) && n > begin)
+                    c.merged.push_back(merged_at(begin, n, hours(n), 1));
+                if (snapshot || random() % 4 == 0 || c.merged.empty() ||
+                    c.merged.back().range.last == n)
+                    begin = n + 1;
+            }
+            auto plan = [](const ReplicaObjects& o, Millis now, Millis retain, Millis fine,
+                           bool beside) {
+                RetentionRules rules{retain, fine, TimePoint(hours(24 * 20000)) + now, 0};
+                rules.beside_a_keeper = beside;
+                std::vector<std::string> keys;
+                for (const CatalogueEntry& e : plan_deletes(catalogue(o), rules))
+                    keys.push_back(e.key);
+                return keys;
+            };
+            // What the keeper has thinned before.
+            const Millis fine = kDay * (1 + random() % 3);
+            for (const std::string& key : plan(c, kDay * (random() % 20), kDay * 9, fine, false))
+                for (auto* list : {&c.segments, &c.merged, &c.snapshots})
+                    std::erase_if(*list, [&](const CatalogueEntry& e) { return e.key == key; });
+            const Millis now = hours(20 * 24 + random() % 48);
+            const Millis within = kDay * (1 + random() % 12);
+            const auto keeper = plan(c, now, kDay * (1 + random() % 12), fine, false);
+            for (bool beside : {true, false}) {
+                const auto prune = plan(c, now, within, kDay * 1000, beside);
+                prunes += beside && !prune.empty();
+                for (int part = 0; part < 8; ++part) {
+                    auto some = [&](const std::vector<std::string>& keys) {
+                        const auto n = static_cast<std::ptrdiff_t>(
+                            part == 0 ? keys.size() : random() % (keys.size() + 1));
+                        return std::set<std::string>(keys.begin(), keys.begin() + n);
+                    };
+                    std::set<std::string> gone = some(keeper);
+                    gone.merge(some(prune));
+                    if (beside)
+                        CHECK(restorable(c, gone));
+                    else
+                        unsafe += !restorable(c, gone);
+                }
+            }
+        }
+        CHECK(prunes > 20);
+        CHECK(unsafe > 0); // that is what the flag is for
+    }
+
     TEST_CASE("a large catalogue is planned in no time") {
         ReplicaObjects c;
         for (std::uint64_t n = 1; n <= 100000; ++n)

@@ -1,0 +1,57 @@
+/// What a prune does to refs and layers, from a listing alone: a pure function.
+///
+/// Refs that no rule keeps go. A layer that no ref names goes in two phases: it is marked, and
+/// deleted by a run after the grace period of its mark, if it and its meta.json are older than that
+/// too. Of a prune of certain names only those layers are marked that lose their last name by it;
+/// of all names, also those that have none for another reason. What is marked is deleted by either.
+#pragma once
+
+#include "inventory/inventory.hpp"
+#include "prune/keep_rules.hpp"
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace zl {
+
+struct LayerScope {
+    bool all = false;
+    std::vector<std::string> names; ///< if not all
+    bool includes(const std::string& name) const;
+};
+
+struct RefDecision {
+    RefKey ref;
+    std::vector<std::string> reasons; ///< to keep it; empty: it goes
+    bool keep() const { return !reasons.empty(); }
+};
+
+struct LayerDecision {
+    enum class Action {
+        mark,   ///< first phase
+        wait,   ///< marked, or without a name, but too young
+        remove, ///< second phase
+        unmark, ///< marked, but named again
+    } action = Action::mark;
+    LayerObjects layer;
+    std::string why;
+    TimePoint until{}; ///< wait: when it may go on
+    std::uint64_t objects() const;
+    std::uint64_t bytes() const;
+};
+
+struct LayerPlan {
+    std::vector<RefDecision> refs;     ///< of the scope; by name, then oldest first
+    std::vector<LayerDecision> layers; ///< those that something happens to
+};
+
+/// First 12 digits of the digests that keys below PREFIXrefs/ name. Also of keys that we cannot
+/// read as a ref otherwise: when in doubt a layer is named.
+std::set<std::string> named_digests(ObjectStore& store, const std::string& prefix);
+
+/// Throws not_found for a name of @p scope that has no ref. @p now: by the store's clock.
+LayerPlan plan_layers(const LayerInventory& inventory, const LayerScope& scope,
+                      const KeepRules& rules, TimePoint now, Millis grace);
+
+} // namespace zl
