@@ -111,10 +111,11 @@ run_one() {
 use_server() {
     [ -s "$log/$1.env" ] || { echo "the $1 server did not start:"; cat "$log/$1.err"; return 1; }
     export ZL_TEST_ENDPOINT ZL_TEST_SERVER=$1 ZL_TEST_BUCKET=zltest AWS_ACCESS_KEY_ID \
-        AWS_SECRET_ACCESS_KEY AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+        AWS_SECRET_ACCESS_KEY ZL_TEST_LIMITED_ACCESS_KEY AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
     ZL_TEST_ENDPOINT=$(sed -n 's/^ENDPOINT=//p' "$log/$1.env")
     AWS_ACCESS_KEY_ID=$(sed -n 's/^ACCESS_KEY=//p' "$log/$1.env")
     AWS_SECRET_ACCESS_KEY=$(sed -n 's/^SECRET_KEY=//p' "$log/$1.env")
+    ZL_TEST_LIMITED_ACCESS_KEY=$(sed -n 's/^LIMITED_ACCESS_KEY=//p' "$log/$1.env")
 }
 conformance() {
     export ZL_TEST_S3_STORE="s3://$ZL_TEST_BUCKET/conformance?endpoint=$ZL_TEST_ENDPOINT&region=us-east-1"

@@ -2,8 +2,10 @@
 
 #include "base/units.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace zl {
@@ -16,6 +18,7 @@ const char* level_name(LogLevel level) {
         return "error";
     case LogLevel::warning:
         return "warning";
+    case LogLevel::notice:
     case LogLevel::info:
         return "info";
     case LogLevel::debug:
@@ -65,9 +68,16 @@ bool Console::is_terminal() const {
     return ::isatty(fd_) == 1;
 }
 
+std::size_t Console::columns() const {
+    winsize size{};
+    return ::ioctl(fd_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
 /// Blanks instead of an escape sequence: works on every terminal and with NO_COLOR.
 std::string Console::erased() const {
-    return drawn_.empty() ? "" : "\r" + std::string(drawn_.size(), ' ') + "\r";
+    // Not beyond the edge, should the terminal have become narrower.
+    const std::size_t width = std::min(drawn_.size(), columns() - 1);
+    return drawn_.empty() ? "" : "\r" + std::string(width, ' ') + "\r";
 }
 
 /// stderr that cannot be written to is nothing that could be reported anywhere.
@@ -99,7 +109,9 @@ void Console::put_json(std::string_view level, std::string_view event, std::stri
 
 void Console::write(LogLevel level, std::string_view message) {
     std::lock_guard lock(mutex_);
-    if (level > shown_)
+    const bool to_a_person = level == LogLevel::notice && shown_ == LogLevel::warning &&
+                             format_ == LogFormat::text && is_terminal();
+    if (level > shown_ && !to_a_person)
         return;
     if (format_ == LogFormat::json)
         return put_json(level_name(level), "", message, {});
@@ -128,15 +140,34 @@ void Console::line(std::string_view event, std::string_view text, const Json& fi
     put(erased() + prefixed(tool_ + ": ", printable(text)) + drawn_);
 }
 
+void Console::retrying(const RetryNotice& notice) {
+    Log::retrying(notice);
+    if (on_retry_)
+        on_retry_(notice);
+}
+
+void Console::aside(const std::function<void()>& write) {
+    std::lock_guard lock(mutex_);
+    put(erased());
+    drawn_.clear();
+    write();
+}
+
 void Console::draw(std::string_view text) {
     std::lock_guard lock(mutex_);
     std::string line(text);
+    for (char& c : line)
+        if (c < 0x20 || c > 0x7e)
+            c = '?';
+    if (line == drawn_)
+        return; // nothing that could flicker
     std::string out;
-    if (line.empty())
+    if (line.empty()) {
         out = erased();
-    else // pad over what a longer line left behind
-        out = "\r" + line +
-              std::string(drawn_.size() > line.size() ? drawn_.size() - line.size() : 0, ' ');
+    } else { // one write, padded over what a longer line left behind
+        const std::size_t old = std::min(drawn_.size(), columns() - 1);
+        out = "\r" + line + std::string(old > line.size() ? old - line.size() : 0, ' ');
+    }
     drawn_ = std::move(line);
     put(out);
 }

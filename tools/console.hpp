@@ -6,6 +6,7 @@
 #include "base/json.hpp"
 #include "base/report.hpp"
 
+#include <functional>
 #include <mutex>
 #include <string>
 
@@ -25,14 +26,26 @@ public:
     LogFormat format() const { return format_; }
 
     void write(LogLevel level, std::string_view message) override;
+    /// A line at -v, and @p on_retry, from whichever thread. Set it before others use the console.
+    void retrying(const RetryNotice& notice) override;
+    void on_retry(std::function<void(const RetryNotice&)> on_retry) {
+        on_retry_ = std::move(on_retry);
+    }
     /// The message that ends the run, shown at every level; @p exit_code goes into the JSON line.
     void failure(const Error& error, int exit_code);
     /// One line that is shown at every level (SIGUSR1, --progress=30s).
     void line(std::string_view event, std::string_view text, const Json& fields);
 
     /// Draw @p text over the line drawn before; it is taken away for messages. Empty = remove.
+    /// ASCII is drawn as it is, other bytes as `?`: the line must not take more columns than bytes.
     void draw(std::string_view text);
+    /// What @p write does to the terminal by other ways, such as a result on stdout, begins on a
+    /// line without a drawn one.
+    void aside(const std::function<void()>& write);
     bool is_terminal() const;
+    /// Columns of the terminal, 80 if it does not say. A line that wraps could not be drawn over,
+    /// and what is written into the last column may wrap.
+    std::size_t columns() const;
 
 private:
     void put(const std::string& text);
@@ -46,6 +59,7 @@ private:
     LogLevel shown_ = LogLevel::warning;
     std::mutex mutex_;
     std::string drawn_;
+    std::function<void(const RetryNotice&)> on_retry_;
 };
 
 /// Control characters as \xNN; @p keep_newlines for messages of several lines.

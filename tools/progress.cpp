@@ -1,9 +1,7 @@
 #include "progress.hpp"
 
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include <algorithm>
+#include <vector>
 
 namespace zl {
 
@@ -11,15 +9,8 @@ namespace {
 
 constexpr std::chrono::seconds kRateWindow{10};
 constexpr Millis kRedraw{200};
+constexpr std::chrono::seconds kLongestAttempt{45}; // connecting, and a stall until it is noticed
 constexpr Millis kAlwaysInterval{30'000};
-
-/// Columns of the terminal on stderr; a line that wraps could not be drawn over.
-std::size_t terminal_columns() {
-    winsize size{};
-    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20)
-        return size.ws_col;
-    return 80;
-}
 
 double seconds_between(ProgressMeter::Clock::time_point a, ProgressMeter::Clock::time_point b) {
     return std::chrono::duration<double>(b - a).count();
@@ -27,6 +18,25 @@ double seconds_between(ProgressMeter::Clock::time_point a, ProgressMeter::Clock:
 
 std::uint64_t clamped(std::int64_t bytes) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0));
+}
+
+/// A piece of the line; those of the highest rank are left out first, 0 stays.
+struct Piece {
+    std::string text;
+    int rank;
+};
+
+std::string joined(std::vector<Piece> pieces, std::size_t width) {
+    for (;;) {
+        std::string out;
+        for (const Piece& p : pieces)
+            out += p.text;
+        auto least = std::max_element(pieces.begin(), pieces.end(),
+                                      [](auto& a, auto& b) { return a.rank < b.rank; });
+        if (out.size() <= width || least->rank == 0)
+            return out.substr(0, width);
+        pieces.erase(least);
+    }
 }
 
 } // namespace
@@ -39,6 +49,18 @@ void ProgressMeter::begin(std::string_view phase, std::optional<std::uint64_t> t
     bytes_ = 0;
     items_done_ = items_total_ = 0;
     samples_.assign(1, {now, 0});
+    waiting_.reset();
+}
+
+void ProgressMeter::retrying(const RetryNotice& notice, Clock::time_point now) {
+    std::lock_guard lock(mutex_);
+    ++retries_;
+    waiting_ = Waiting{notice.why, now + notice.left, now + notice.delay + kLongestAttempt, bytes_};
+}
+
+std::uint64_t ProgressMeter::retries() const {
+    std::lock_guard lock(mutex_);
+    return retries_;
 }
 
 void ProgressMeter::advance(std::int64_t bytes) {
@@ -61,7 +83,7 @@ void ProgressMeter::sample(Clock::time_point now) {
 
 bool ProgressMeter::started() const {
     std::lock_guard lock(mutex_);
-    return !phase_.empty();
+    return !phase_.empty() || waiting_;
 }
 
 double ProgressMeter::rate(Clock::time_point now) const {
@@ -73,29 +95,53 @@ double ProgressMeter::rate(Clock::time_point now) const {
     return std::max(0.0, static_cast<double>(bytes_ - samples_.front().bytes) / seconds);
 }
 
-std::string ProgressMeter::line(Clock::time_point now) const {
+Millis ProgressMeter::patience(Clock::time_point now) const {
+    auto left = std::chrono::duration_cast<std::chrono::seconds>(waiting_->until - now);
+    return std::max<Millis>(left, Millis(0));
+}
+
+/// `4m10s`; empty if it cannot be said.
+std::string ProgressMeter::time_left(double speed) const {
+    const std::uint64_t done = clamped(bytes_);
+    if (!total_ || done >= *total_ || speed < 1)
+        return {};
+    const double left = static_cast<double>(*total_ - done) / speed;
+    return left < 365.0 * 86'400 ? format_duration(Millis(static_cast<long long>(left) * 1000))
+                                 : std::string();
+}
+
+std::string ProgressMeter::line(Clock::time_point now, std::size_t width) const {
     std::lock_guard lock(mutex_);
     const std::uint64_t done = clamped(bytes_);
     const double speed = rate(now);
-    std::string out = phase_ + " " + format_size(done);
-    if (total_) {
-        out += " of " + format_size(*total_);
-        if (*total_ > 0) {
-            double percent = 100.0 * static_cast<double>(done) / static_cast<double>(*total_);
-            out += ", " + std::to_string(static_cast<int>(std::min(percent, 100.0))) + "%";
-        }
+    std::vector<Piece> out;
+    if (phase_.empty())
+        out.push_back({"waiting for the store", 0});
+    else
+        out = {{phase_ + " ", 1}, {format_size(done), 0}};
+    if (total_)
+        out.push_back({" of " + format_size(*total_), 5});
+    if (total_ && *total_ > 0) {
+        const double percent = 100.0 * static_cast<double>(done) / static_cast<double>(*total_);
+        out.push_back({", " + std::to_string(static_cast<int>(std::min(percent, 100.0))) + "%", 2});
     }
-    out += ", " + format_size(static_cast<std::uint64_t>(speed)) + "/s";
-    if (total_ && done < *total_ && speed >= 1) {
-        double left = static_cast<double>(*total_ - done) / speed;
-        if (left < 365.0 * 86'400)
-            out += ", ETA " + format_duration(Millis(static_cast<long long>(left) * 1000));
+    if (is_waiting(now)) {
+        out.push_back({", " + waiting_->why, 6});
+        out.push_back({", retrying for " + format_duration(patience(now)) + " more", 1});
+        return joined(std::move(out), width);
     }
+    if (!phase_.empty())
+        out.push_back({", " + format_size(static_cast<std::uint64_t>(speed)) + "/s", 4});
+    if (const std::string left = time_left(speed); !left.empty())
+        out.push_back({", ETA " + left, 3});
     if (items_total_ > 0)
-        out += ", parts " + std::to_string(items_done_) + "/" + std::to_string(items_total_);
+        out.push_back(
+            {", parts " + std::to_string(items_done_) + "/" + std::to_string(items_total_), 6});
     else if (items_done_ > 0)
-        out += ", " + std::to_string(items_done_) + " files";
-    return out;
+        out.push_back({", " + std::to_string(items_done_) + " files", 6});
+    if (retries_ > 0)
+        out.push_back({", retries " + std::to_string(retries_), 7});
+    return joined(std::move(out), width);
 }
 
 Json ProgressMeter::fields(Clock::time_point now) const {
@@ -108,6 +154,12 @@ Json ProgressMeter::fields(Clock::time_point now) const {
         fields["items"] = items_done_;
     if (items_total_ > 0)
         fields["total_items"] = items_total_;
+    if (retries_ > 0)
+        fields["retries"] = retries_;
+    if (is_waiting(now)) {
+        fields["retrying"] = waiting_->why;
+        fields["retrying_seconds_left"] = patience(now).count() / 1000;
+    }
     return fields;
 }
 
@@ -131,6 +183,10 @@ void ProgressDisplay::begin(std::string_view phase, std::optional<std::uint64_t>
     meter_.begin(phase, total_bytes, ProgressMeter::Clock::now());
 }
 
+void ProgressDisplay::retrying(const RetryNotice& notice) {
+    meter_.retrying(notice, ProgressMeter::Clock::now());
+}
+
 void ProgressDisplay::run(std::stop_token stop) {
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, stop, interval_, [&] { return stop.stop_requested(); })) {
@@ -148,7 +204,7 @@ void ProgressDisplay::tick() {
     if (mode_ == ProgressMode::lines)
         console_.line("progress", meter_.line(now), meter_.fields(now));
     else
-        console_.draw(meter_.line(now).substr(0, terminal_columns() - 1));
+        console_.draw(meter_.line(now, console_.columns() - 1));
 }
 
 void ProgressDisplay::show_now() {

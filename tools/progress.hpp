@@ -22,13 +22,19 @@ public:
     void begin(std::string_view phase, std::optional<std::uint64_t> total, Clock::time_point now);
     void advance(std::int64_t bytes);
     void items(std::uint64_t done, std::uint64_t total);
+    /// Shown until bytes move again, or the next attempt must have ended.
+    void retrying(const RetryNotice& notice, Clock::time_point now);
+    std::uint64_t retries() const;
     /// Remember where we are: the rate is that of the last ten seconds.
     void sample(Clock::time_point now);
 
-    /// `uploading 12.3 MiB of 30.5 GiB, 0%, 85.1 MiB/s, ETA 4m10s, parts 2/977`
-    std::string line(Clock::time_point now) const;
+    /// `uploading 12.3 MiB of 30.5 GiB, 0%, 85.1 MiB/s, ETA 4m10s, parts 2/977, retries 1`; while
+    /// the store does not take anything `uploading 12.3 MiB of 30.5 GiB, 0%, 503 SlowDown, retrying
+    /// for 8m30s more`. What matters least is left out where @p width is too small.
+    std::string line(Clock::time_point now, std::size_t width = SIZE_MAX) const;
     /// The same as numbers, for JSON lines.
     Json fields(Clock::time_point now) const;
+    /// There is something to show.
     bool started() const;
 
 private:
@@ -36,7 +42,18 @@ private:
         Clock::time_point time;
         std::int64_t bytes;
     };
+    struct Waiting {
+        std::string why;
+        Clock::time_point until; ///< given up then
+        Clock::time_point stale; ///< the attempt that follows has ended by then
+        std::int64_t bytes;      ///< when it failed
+    };
     double rate(Clock::time_point now) const;
+    bool is_waiting(Clock::time_point now) const {
+        return waiting_ && bytes_ <= waiting_->bytes && now < waiting_->stale;
+    }
+    Millis patience(Clock::time_point now) const;
+    std::string time_left(double speed) const;
 
     mutable std::mutex mutex_;
     std::string phase_;
@@ -44,6 +61,8 @@ private:
     std::int64_t bytes_ = 0;
     std::uint64_t items_done_ = 0, items_total_ = 0;
     std::deque<Sample> samples_;
+    std::optional<Waiting> waiting_;
+    std::uint64_t retries_ = 0;
 };
 
 enum class ProgressMode {
@@ -68,6 +87,8 @@ public:
     void begin(std::string_view phase, std::optional<std::uint64_t> total_bytes) override;
     void advance(std::int64_t bytes) override { meter_.advance(bytes); }
     void items(std::uint64_t done, std::uint64_t total) override { meter_.items(done, total); }
+    void retrying(const RetryNotice& notice);
+    std::uint64_t retries() const { return meter_.retries(); }
 
 private:
     void run(std::stop_token stop);

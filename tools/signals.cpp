@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <condition_variable>
 
 namespace zl {
 
@@ -67,6 +68,14 @@ Signals::Signals(std::function<void()> on_report, Millis limit)
         if (!is_ignored(signal))
             handle(signal, on_signal);
     handle(SIGUSR1, on_signal);
+}
+
+bool Signals::caught_within(Millis patience) const {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    wake.wait_for(lock, stop_.get_token(), patience, [] { return false; });
+    return caught_ != 0;
 }
 
 Signals::~Signals() {

@@ -40,6 +40,8 @@ public:
     std::stop_token token() const { return stop_.get_token(); }
     /// The signal that asked for the stop; 0 = none.
     int caught() const { return caught_; }
+    /// Whether there is one, now or within @p patience.
+    bool caught_within(Millis patience) const;
     bool timed_out() const { return timed_out_; }
 
 private:

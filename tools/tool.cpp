@@ -5,9 +5,7 @@
 #include "signals.hpp"
 #include "stream/stream.hpp"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,18 +18,9 @@ namespace zl {
 
 namespace {
 
-/// A tool that was started with a closed stdin, stdout or stderr would get that number for the next
-/// file it opens, and write its payload or messages into it. Opened so that using it fails.
-void occupy_standard_descriptors() {
-    for (int fd = 0; fd <= 2; ++fd)
-        if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) [[maybe_unused]]
-            int ignored = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
-}
-
-bool is_pipe(int fd) {
-    struct stat status {};
-    return ::fstat(fd, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
-}
+/// Ctrl-C goes to the whole pipeline: the cut stream of a producer that it ended may be seen before
+/// our own signal is.
+constexpr Millis kSignalDelay{200};
 
 void write_stdout(const std::string& text) {
     FdSink(STDOUT_FILENO, "stdout").write(as_bytes(text));
@@ -41,7 +30,9 @@ class Tool final : public ToolContext {
 public:
     explicit Tool(const ToolSpec& spec)
         : spec_(spec), outside_(Outside::of_process()), console_(spec.name, STDERR_FILENO),
-          display_(console_), metrics_(spec.name), options_(spec.name) {}
+          display_(console_), metrics_(spec.name), options_(spec.name) {
+        console_.on_retry([this](const RetryNotice& notice) { display_.retrying(notice); });
+    }
 
     int run(std::vector<std::string> arguments, const std::function<int(ToolContext&)>& body);
 
@@ -55,7 +46,9 @@ public:
     std::unique_ptr<ObjectStore> open_store(int connections, Millis retry_for,
                                             std::stop_token stop) override;
     std::string state_dir() override;
-    void print(const std::string& line) override { write_stdout(line + "\n"); }
+    void print(const std::string& line) override {
+        console_.aside([&] { write_stdout(line + "\n"); });
+    }
     int hand_over_signals(const std::vector<int>& signals,
                           std::function<void(int)> on_signal) override {
         return signals_->hand_over(signals, std::move(on_signal));
@@ -76,6 +69,7 @@ private:
     int interrupted();
     void apply_settings();
     void write_metrics(const Metrics::Run& run);
+    bool talks() const { return settings_.verbose > 0 && !settings_.quiet; }
 
     const ToolSpec& spec_;
     Outside outside_;
@@ -95,6 +89,11 @@ int Tool::run(std::vector<std::string> arguments, const std::function<int(ToolCo
     const int code = guarded(std::move(arguments), body);
     display_.stop();
     write_metrics({started_, now_wall(), code});
+    if (signals_ && talks()) {
+        const Millis took = now_wall() - started_;
+        console_.line("ended", "exit " + std::to_string(code) + " after " + format_duration(took),
+                      {{"exit", code}, {"seconds", static_cast<double>(took.count()) / 1000}});
+    }
     signals_.reset();
     if (interrupted_by_ == SIGINT && in_foreground_of_terminal())
         end_by_signal(SIGINT);
@@ -111,9 +110,9 @@ int Tool::guarded(std::vector<std::string> arguments,
         return 128 + SIGPIPE;
     } catch (const Error& e) {
         // A library may report the broken-off request rather than the stop that broke it off.
-        if (e.kind() == ErrorKind::transient && signals_ && signals_->caught() != 0)
-            return interrupted();
-        return fail(e);
+        const bool may_be = e.kind() == ErrorKind::transient || e.kind() == ErrorKind::data;
+        const Millis patience = e.kind() == ErrorKind::data ? kSignalDelay : Millis(0);
+        return may_be && signals_ && signals_->caught_within(patience) ? interrupted() : fail(e);
     } catch (const std::bad_alloc&) {
         return fail(Error(ErrorKind::io, "out of memory", "use fewer --jobs or --threads"));
     } catch (const std::system_error& e) {
@@ -156,6 +155,8 @@ int Tool::work(std::vector<std::string> arguments, const std::function<int(ToolC
         break;
     case Options::Outcome::run:
         signals_.emplace([this] { display_.show_now(); }, settings_.timeout);
+        if (talks())
+            console_.line("started", "version " ZL_VERSION, {{"version", ZL_VERSION}});
         return body(*this);
     }
     settings_.metrics.clear(); // nothing was run
@@ -186,6 +187,8 @@ int Tool::fail(Error error) {
     if (error.hint().empty()) {
         if (error.kind() == ErrorKind::usage)
             error.with_hint("try '" + spec_.name + " --help'");
+        else if (error.kind() == ErrorKind::transient)
+            error.with_hint("this may pass: run the same command again");
         else if (error.kind() == ErrorKind::internal)
             error.with_hint("this is a bug in zl; please report it with the command that led here");
     }
@@ -209,6 +212,9 @@ int Tool::interrupted() {
 void Tool::write_metrics(const Metrics::Run& run) {
     if (settings_.metrics.empty())
         return;
+    if (spec_.uses_store)
+        metrics_.set("zl_retries_total", static_cast<double>(display_.retries()),
+                     "Requests to the store that were made again, in this run.");
     try {
         metrics_.write(settings_.metrics, run);
     } catch (const std::exception& e) {
@@ -258,8 +264,7 @@ std::unique_ptr<ObjectStore> Tool::open(const std::string& recorded, StoreOption
             url.profile.clear();
     }
     if (recorded.empty() && !options_.given("store") && !std::exchange(default_told_, true))
-        console_.write(console_.is_terminal() ? LogLevel::warning : LogLevel::info,
-                       "no --store given, using " + settings_.store);
+        console_.notice("no --store given, using " + settings_.store);
     options.bwlimit = settings_.bwlimit;
     options.environment = outside_.environment;
     return zl::open_store(url, options, console_);
@@ -314,16 +319,6 @@ int run_tool(int argc, char** argv, const ToolSpec& spec,
     occupy_standard_descriptors();
     survive_sigpipe();
     return Tool(spec).run(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), body);
-}
-
-void refuse_terminal_stdout(const std::string& way_out) {
-    if (::isatty(STDOUT_FILENO) == 1)
-        throw Error(ErrorKind::usage, "stdout is a terminal and the output is binary", way_out);
-}
-
-void refuse_terminal_stdin(const std::string& way_out) {
-    if (::isatty(STDIN_FILENO) == 1)
-        throw Error(ErrorKind::usage, "stdin is a terminal, expected a layer stream", way_out);
 }
 
 } // namespace zl

@@ -7,6 +7,7 @@
 #include "metrics.hpp"
 #include "options.hpp"
 #include "progress.hpp"
+#include "standard_streams.hpp"
 #include "store/object_store.hpp"
 
 #include <functional>
@@ -77,10 +78,5 @@ int run_tool(int argc, char** argv, const ToolSpec& spec,
              const std::function<int(ToolContext&)>& body);
 
 int exit_code(ErrorKind kind);
-
-/// Throw usage if stdout/stdin is a terminal: binary data is neither written to nor read from one.
-/// @p way_out completes the hint, such as "pipe it into zl-push, or use -o FILE".
-void refuse_terminal_stdout(const std::string& way_out);
-void refuse_terminal_stdin(const std::string& way_out);
 
 } // namespace zl

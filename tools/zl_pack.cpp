@@ -19,7 +19,7 @@ struct PackArguments {
     int level = 3;
     int threads = 0;
     std::vector<std::string> exclude, lower;
-    bool one_file_system = false, userxattr = false;
+    bool one_file_system = false, userxattr = false, dry_run = false;
     std::string whiteouts = "oci", sparse = "auto", changed = "warn";
 };
 
@@ -32,6 +32,8 @@ void declare(Options& o, PackArguments& a) {
     o.example("zl-pack -o web1.tar.zst /upper");
     o.operands("DIR", a.dir, 1, 1);
     o.text("-o,--output", "FILE", a.output, "write FILE, all or nothing; - is stdout",
+           Scope::command_line);
+    o.flag("-n,--dry-run", a.dry_run, "write no layer: list what would be in it, and its size",
            Scope::command_line);
     o.number("--level", a.level, 1, 22, "zstd level, 1 to 22");
     o.number("--threads", a.threads, 0, 256, "compress with N threads, 0 = one per processor");
@@ -103,12 +105,31 @@ Trailer pack_to_stdout(ToolContext& ctx, const PackOptions& options) {
     return pack_directory(options, sink, ctx.log(), ctx.progress(), ctx.stop());
 }
 
+/// Reads everything as a real run does, so that sizes, digest and exit code are those of one.
+Trailer list_only(ToolContext& ctx, PackOptions options) {
+    options.on_entry = [&](const TocEntry& e) {
+        ctx.print(std::string(1, static_cast<char>(e.type)) + "\t" + std::to_string(e.size) + "\t" +
+                  printable(e.path));
+    };
+    FunctionSink nowhere([](Bytes) {});
+    Trailer t = pack_directory(options, nowhere, ctx.log(), ctx.progress(), ctx.stop());
+    ctx.print("total\t" + std::to_string(t.file_count) + " entries\t" + format_size(t.size_bytes) +
+              " of tar\t" + format_size(t.data_bytes) + " compressed\tsha256:" + t.digest.hex());
+    return t;
+}
+
+Trailer write_layer(ToolContext& ctx, const PackOptions& options, const std::string& output) {
+    return output.empty() || output == "-" ? pack_to_stdout(ctx, options)
+                                           : pack_to_file(ctx, options, output);
+}
+
 int pack(ToolContext& ctx, const PackArguments& a) {
-    if (a.output.empty())
+    if (a.dry_run && !a.output.empty())
+        throw Error(ErrorKind::usage, "--dry-run writes no layer: it does not go with --output");
+    if (a.output.empty() && !a.dry_run)
         refuse_terminal_stdout("pipe it into zl-push, or use -o FILE");
     const PackOptions options = pack_options(a);
-    const Trailer t = a.output.empty() || a.output == "-" ? pack_to_stdout(ctx, options)
-                                                          : pack_to_file(ctx, options, a.output);
+    const Trailer t = a.dry_run ? list_only(ctx, options) : write_layer(ctx, options, a.output);
     ctx.log().info("sha256:" + t.digest.hex() + ", " + std::to_string(t.file_count) + " entries, " +
                    format_size(t.size_bytes) + " of tar, " + format_size(t.data_bytes) +
                    " compressed");

@@ -2,6 +2,7 @@
 #include "base/child.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
+#include "push_dry_run.hpp"
 #include "store/name.hpp"
 #include "tool.hpp"
 #include "transfer/layer_keys.hpp"
@@ -20,7 +21,7 @@ struct PushArguments {
     int jobs = 4;
     std::string spool_dir, state_db;
     bool foreign = false, raw = false, accept_eof = false, force = false;
-    bool resume = false, list = false;
+    bool resume = false, list = false, dry_run = false;
     std::vector<std::string> tags;
     std::vector<std::string> command;
 };
@@ -48,6 +49,8 @@ void declare(Options& o, PushArguments& a) {
     o.flag("--resume", a.resume, "finish what earlier runs left; reads no input",
            Scope::command_line);
     o.flag("--list", a.list, "with --resume: only list it", Scope::command_line);
+    o.flag("-n,--dry-run", a.dry_run, "say where it would go, as whom, and whether that is allowed",
+           Scope::command_line);
     o.command(a.command);
 }
 
@@ -56,11 +59,14 @@ void check(const PushArguments& a) {
         throw Error(ErrorKind::usage, "--list needs --resume");
     if (a.resume && !a.command.empty())
         throw Error(ErrorKind::usage, "--resume reads no input, so it takes no command");
+    if (a.dry_run && a.resume)
+        throw Error(ErrorKind::usage, "--dry-run and --resume exclude each other",
+                    "--resume --list shows what is unfinished");
     if (a.raw && a.foreign)
         throw Error(ErrorKind::usage, "--raw and --foreign exclude each other");
     if (a.accept_eof && !a.raw)
         throw Error(ErrorKind::usage, "--accept-eof needs --raw");
-    if (a.raw && !a.resume && a.command.empty() && !a.accept_eof)
+    if (a.raw && !a.resume && !a.dry_run && a.command.empty() && !a.accept_eof)
         throw Error(ErrorKind::usage, "--raw cannot see whether its input is complete",
                     "run the producer as `zl-push --raw -- CMD`, or say --accept-eof");
     if (a.part_size < kMinPartSize || a.part_size > kMaxPartSize)
@@ -167,11 +173,16 @@ int push(ToolContext& ctx, const PushArguments& a) {
     check(a);
     if (ctx.options().given("name"))
         check_name(a.name); // an empty one too: `--name "$UNSET"` is a mistake
-    if (!a.resume && a.command.empty())
+    if (!a.resume && !a.dry_run && a.command.empty())
         refuse_terminal_stdin("pipe zl-pack into it, or use `zl-push -- zl-pack DIR`");
     StateDb db(a.state_db.empty() ? ctx.state_dir() + "/push.db" : a.state_db);
     auto open = [&](const std::string& url) { return ctx.open_store(a.jobs + 2, url); };
-    Pusher pusher(db, push_options(ctx, a), open, ctx.log(), ctx.progress(), ctx.stop());
+    const PushOptions options = push_options(ctx, a);
+    Pusher pusher(db, options, open, ctx.log(), ctx.progress(), ctx.stop());
+    if (a.dry_run) {
+        push_dry_run(ctx, pusher, options, *open(options.store_url));
+        return kExitOk;
+    }
     if (a.list) {
         for (const Pusher::Pending& p : pusher.list())
             print_pending(ctx, p);

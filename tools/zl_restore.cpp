@@ -1,5 +1,7 @@
 /// zl-restore NAME: a replica in the store -> the database, latest or at a moment.
+#include "base/disk.hpp"
 #include "base/error.hpp"
+#include "base/file.hpp"
 #include "base/json.hpp"
 #include "ranges.hpp"
 #include "table.hpp"
@@ -50,7 +52,7 @@ void declare(Options& o, RestoreArguments& a) {
     o.flag("--auto", a.automatic, "restore only if FILE is absent and there is a backup",
            Scope::command_line);
     o.flag("--list", a.list, "show what can be restored", Scope::command_line);
-    o.flag("--dry-run", a.dry_run, "show what would be fetched", Scope::command_line);
+    o.flag("-n,--dry-run", a.dry_run, "show what would be fetched", Scope::command_line);
     o.flag("--follow", a.follow, "restore, then apply what comes, until stopped",
            Scope::command_line);
     o.duration("--follow-interval", a.follow_interval, "how often --follow looks for more",
@@ -126,8 +128,22 @@ void list(ToolContext& ctx, Restorer& restorer) {
         ctx.print(line);
 }
 
-void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target) {
+/// What is made before it goes to stdout may be large: not /tmp, which may be memory.
+std::string temp_dir() {
+    auto dir = process_environment("TMPDIR");
+    return dir && !dir->empty() ? *dir : "/var/tmp";
+}
+
+/// Room that the rebuild takes: the database as large as it was in the snapshot, and the segments.
+std::uint64_t needed_space(const RestorePlan& plan) {
+    const SnapshotHeader& h = plan.snapshot.header;
+    return std::uint64_t{h.page_size} * h.page_count + plan.bytes - plan.snapshot_size;
+}
+
+void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target,
+             const std::string& directory) {
     const RestorePlan plan = restorer.plan(target);
+    const std::optional<std::uint64_t> available = free_space(directory);
     for (const std::string& note : plan.notes)
         ctx.log().warn(note);
     if (!ctx.settings().json) {
@@ -138,6 +154,8 @@ void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target) 
                   format_size(plan.bytes - plan.snapshot_size));
         ctx.print("fetch     at most " + format_size(plan.bytes) + " in " +
                   std::to_string(plan.requests) + " requests");
+        ctx.print("disk      about " + format_size(needed_space(plan)) + " in " + directory +
+                  (available ? ", which has " + format_size(*available) + " free" : ""));
         return;
     }
     Json j;
@@ -148,6 +166,8 @@ void dry_run(ToolContext& ctx, Restorer& restorer, const RestoreTarget& target) 
     j["segments"] = plan.segments.size();
     j["bytes"] = plan.bytes;
     j["requests"] = plan.requests;
+    j["disk_bytes"] = needed_space(plan);
+    j["disk_free_bytes"] = available ? Json(*available) : Json(nullptr);
     j["notes"] = plan.notes;
     ctx.print(dump_json(j));
 }
@@ -158,8 +178,8 @@ void report(ToolContext& ctx, const RestoreArguments& a, const Restorer& restore
     ctx.metrics().set("zl_fetched_bytes", static_cast<double>(done.bytes_fetched),
                       "Bytes that were fetched from the store");
     if (done.sequence)
-        ctx.log().info("restored " + format_rfc3339(done.time) + ", sequence " +
-                       std::to_string(done.sequence) + ", generation " + done.generation);
+        ctx.log().notice("restored " + format_rfc3339(done.time) + ", sequence " +
+                         std::to_string(done.sequence) + ", generation " + done.generation);
     if (!ctx.settings().json)
         return;
     Json j;
@@ -201,12 +221,6 @@ void follow(ToolContext& ctx, RestoreRun& run, const RestoreArguments& a) {
     }
 }
 
-/// What is made before it goes to stdout may be large: not /tmp, which may be memory.
-std::string temp_dir() {
-    auto dir = process_environment("TMPDIR");
-    return dir && !dir->empty() ? *dir : "/var/tmp";
-}
-
 int restore(ToolContext& ctx, const RestoreArguments& a) {
     check_arguments(a, ctx.settings().json);
     const RestoreTarget target = target_of(a);
@@ -233,7 +247,8 @@ int restore(ToolContext& ctx, const RestoreArguments& a) {
         return kExitOk;
     }
     if (a.dry_run) {
-        dry_run(ctx, restorer, target);
+        dry_run(ctx, restorer, target,
+                a.output.empty() || a.output == "-" ? temp_dir() : dir_name(a.output));
         return kExitOk;
     }
     if (a.automatic) {

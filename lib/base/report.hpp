@@ -2,6 +2,8 @@
 /// whether that becomes text, JSON lines, a bar on a terminal or nothing (tools/ decides).
 #pragma once
 
+#include "base/units.hpp"
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -9,16 +11,31 @@
 
 namespace zl {
 
-enum class LogLevel { error, warning, info, debug, trace };
+enum class LogLevel { error, warning, notice, info, debug, trace };
 
-/// Thread-safe. warning: always shown (unless -q); info: -v; debug: -vv, one line per request;
+/// A request that failed in a way that may pass, and is made again.
+struct RetryNotice {
+    std::string what; ///< `put s3://bucket/key`
+    std::string why;  ///< `503 SlowDown`
+    Millis delay{0};  ///< until the next attempt
+    Millis left{0};   ///< after which it is given up
+};
+
+/// Thread-safe. warning: always shown (unless -q); notice: to a person at a terminal, with -v to
+/// others too (off a terminal, success is silent); info: -v; debug: -vv, one line per request;
 /// trace: -vvv. Never give it a secret: no Authorization header, no query string of a signed URL.
 class Log {
 public:
     virtual ~Log() = default;
     virtual void write(LogLevel level, std::string_view message) = 0;
 
+    /// Whoever shows progress shows this too: a transfer that waits is not one that hangs.
+    virtual void retrying(const RetryNotice& r) {
+        info(r.what + ": " + r.why + ", again in " + format_duration(r.delay));
+    }
+
     void warn(std::string_view m) { write(LogLevel::warning, m); }
+    void notice(std::string_view m) { write(LogLevel::notice, m); }
     void info(std::string_view m) { write(LogLevel::info, m); }
     void debug(std::string_view m) { write(LogLevel::debug, m); }
 };

@@ -2,6 +2,7 @@
 
 #include "store/name.hpp"
 #include "stream/hash.hpp"
+#include "transfer/layer_keys.hpp"
 
 #include <algorithm>
 #include <tuple>
@@ -39,6 +40,8 @@ public:
     explicit LayerLister(const std::string& prefix) : prefix_(prefix) {}
 
     void add(const ObjectInfo& o) {
+        if (o.key.starts_with(prune_notices_prefix(prefix_)))
+            return; // notes of zl-prune to pushes, gone soon
         if (o.key.starts_with(prefix_ + "refs/") ? !add_ref(o) : !add_layer(o))
             note_unknown(out_.unknown, out_.unknown_count, o.key);
     }

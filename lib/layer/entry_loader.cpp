@@ -44,7 +44,7 @@ int read_content(int fd, std::span<std::byte> buffer) {
             break;
         done += static_cast<std::size_t>(n);
     }
-    std::memset(buffer.data() + done, 0, buffer.size() - done);
+    std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(done), buffer.end(), std::byte{0});
     return 0;
 }
 

@@ -108,6 +108,12 @@ private:
         }
     }
 
+    void begin(const TocEntry& entry, std::uint64_t tar_size) {
+        if (state_.options.on_entry)
+            state_.options.on_entry(entry);
+        out_.begin_entry(entry, tar_size);
+    }
+
     bool add_hardlink(PackItem& item) {
         if (!item.may_be_linked())
             return false;
@@ -130,7 +136,7 @@ private:
         entry.type = EntryType::hardlink;
         entry.size = 0;
         entry.link_index = first->toc_index;
-        out_.begin_entry(entry, tar.size());
+        begin(entry, tar.size());
         write(as_bytes(tar));
         out_.end_entry(std::nullopt);
         return true;
@@ -138,7 +144,7 @@ private:
 
     void add_tar(PackItem& item) {
         const std::uint64_t index = out_.next_index();
-        out_.begin_entry(toc_entry(item), item.tar.size());
+        begin(toc_entry(item), item.tar.size());
         write(as_bytes(item.tar));
         end_entry(item, index);
     }
@@ -167,7 +173,7 @@ private:
         append_tar_header(head, file->header);
         const std::uint64_t padding = tar_padding(file->header.size);
         const std::uint64_t index = out_.next_index();
-        out_.begin_entry(toc_entry(item), head.size() + file->header.size + padding);
+        begin(toc_entry(item), head.size() + file->header.size + padding);
         head += file->map_text;
         write(as_bytes(head));
         std::vector<std::byte> chunk;

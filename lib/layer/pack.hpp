@@ -9,9 +9,11 @@
 
 #include "base/report.hpp"
 #include "layer/layer_writer.hpp"
+#include "layer/toc.hpp"
 #include "stream/stream.hpp"
 #include "stream/trailer.hpp"
 
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -42,6 +44,8 @@ struct PackOptions {
     std::vector<std::string> lowers; ///< topmost first
     Sparse sparse = Sparse::automatic;
     Changed changed = Changed::warn;
+    /// Called with each entry as it is written (frame and offset are not known yet).
+    std::function<void(const TocEntry&)> on_entry;
 };
 
 /// Packs and finishes @p out. Trailer::incomplete: something could not be read, or changed while it

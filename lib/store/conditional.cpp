@@ -27,7 +27,12 @@ bool probe(ObjectStore& store, const std::string& key) {
             throw;
         refused = e.kind() == ErrorKind::conflict;
     }
-    store.remove(key);
+    try {
+        store.remove(key);
+    } catch (const Error& e) {
+        if (e.kind() != ErrorKind::denied) // who may not delete leaves six bytes behind, once
+            throw;
+    }
     return refused;
 }
 

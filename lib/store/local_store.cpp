@@ -97,6 +97,16 @@ public:
 
     std::string identity() const override { return "file://" + root_; }
     std::string describe(const std::string& key) const override { return root_ + "/" + key; }
+    void check_writable(const std::string& key) override {
+        check_key(key);
+        // The nearest directory that exists: the others would be made in it.
+        for (std::string dir = dir_name(path(key));; dir = dir_name(dir)) {
+            if (::access(dir.c_str(), W_OK | X_OK) == 0)
+                return;
+            if (errno != ENOENT || dir == "/" || dir == ".")
+                throw sys_error("write to " + dir);
+        }
+    }
 
     std::optional<ObjectInfo> head(const std::string& key) override {
         check_key(key);

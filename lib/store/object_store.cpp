@@ -19,6 +19,10 @@ void FileBody::read(std::uint64_t offset, std::span<std::byte> buffer) const {
         throw Error(ErrorKind::io, name_ + ": became shorter while it was read");
 }
 
+void ObjectStore::check_writable(const std::string& key) {
+    abort_upload(key, create_upload(key, {}));
+}
+
 std::optional<std::string> get_text(ObjectStore& store, const std::string& key,
                                     std::size_t max_bytes) {
     std::string text;

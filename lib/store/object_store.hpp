@@ -136,6 +136,13 @@ struct PartInfo {
     TimePoint last_modified{};
 };
 
+/// Where requests go and as whom, for a person who asks before anything is done.
+struct StoreAccess {
+    std::string endpoint;    ///< `https://s3.eu-central-1.amazonaws.com`; empty = a directory
+    std::string region;      ///< empty = a directory
+    std::string credentials; ///< their source, never a secret; empty = none are needed
+};
+
 class ObjectStore {
 public:
     virtual ~ObjectStore() = default;
@@ -145,6 +152,12 @@ public:
     virtual std::string identity() const = 0;
     /// For messages: `s3://bucket/root/key`.
     virtual std::string describe(const std::string& key) const = 0;
+
+    /// Loads credentials; throws what that throws.
+    virtual StoreAccess access() { return {}; }
+    /// Whether @p key could be created: begins an upload and aborts it, so that nothing is left and
+    /// no reader sees anything. Throws denied and what create_upload() throws.
+    virtual void check_writable(const std::string& key);
 
     virtual std::optional<ObjectInfo> head(const std::string& key) = 0;
     /// Stream the object (or range) into @p sink; a broken transfer is continued at the byte reached

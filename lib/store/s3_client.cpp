@@ -1,6 +1,7 @@
 #include "store/s3_client.hpp"
 
 #include "base/file.hpp"
+#include "store/s3_rights.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -248,12 +249,21 @@ Error S3Client::failure(const S3Reply& reply, const S3Request& request) const {
         message += ": " + reply.error->message.substr(0, 300);
     if (const std::string* id = reply.http.header("x-amz-request-id"))
         message += " (request " + *id + ')';
-    if (kind == ErrorKind::denied)
+    if (kind == ErrorKind::denied) {
         hint = "the credentials came from " + reply.credentials.source;
-    else if (classify(outcome) == Verdict::region)
+        if (outcome.code == "AccessDenied" || outcome.code.empty())
+            hint += "; they need " +
+                    needed_right(settings_.bucket, request.method, request.key, request.query);
+    } else if (classify(outcome) == Verdict::region) {
         hint = "set the bucket's region or endpoint in the store url, now " + target().region +
                " at " + target().endpoint.url();
+    }
     return Error(kind, message, hint);
+}
+
+StoreAccess S3Client::access() {
+    const Target to = target();
+    return {to.endpoint.url() + to.endpoint.path, to.region, credentials_.get().source};
 }
 
 Millis S3Client::clock_offset() const {
@@ -387,7 +397,8 @@ bool S3Retry::again(const S3Reply& reply) {
     std::string why = outcome.transport != Transport::ok
                           ? reply.http.transport_error
                           : std::to_string(outcome.status) + ' ' + outcome.code;
-    client_.log_.info(request_.what + ": " + why + ", again in " + format_duration(*delay));
+    client_.log_.retrying(
+        {request_.what, why, *delay, std::max(client_.retry_for_ - elapsed, Millis(0))});
     client_.pause(*delay);
     return true;
 }

@@ -70,6 +70,9 @@ public:
     /// The Error that a bad reply becomes.
     Error failure(const S3Reply& reply, const S3Request& request) const;
 
+    /// Where the next request goes and as whom.
+    StoreAccess access();
+
     /// Largest `Date` minus our clock seen; 0 before any reply, and within the 2 s that `Date` and
     /// the way of the reply leave open.
     Millis clock_offset() const;

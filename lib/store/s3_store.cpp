@@ -29,6 +29,7 @@ public:
 
     std::string identity() const override;
     std::string describe(const std::string& key) const override;
+    StoreAccess access() override { return client_.access(); }
     std::optional<ObjectInfo> head(const std::string& key) override;
     std::optional<ObjectInfo> get(const std::string& key, Sink& sink,
                                   const GetOptions& options) override;

@@ -89,7 +89,7 @@ void FdSink::write(Bytes data) {
 
 std::size_t MemorySource::read(std::span<std::byte> buffer) {
     std::size_t n = std::min(buffer.size(), data_.size());
-    std::memcpy(buffer.data(), data_.data(), n);
+    std::copy_n(data_.begin(), n, buffer.begin());
     data_ = data_.subspan(n);
     return n;
 }

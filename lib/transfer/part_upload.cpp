@@ -104,9 +104,9 @@ std::vector<PartInfo> PartUpload::run() {
     progress.advance(static_cast<std::int64_t>(there));
     progress.items(number_there, parts.size());
     if (number_there)
-        log.info("resuming upload: " + std::to_string(number_there) + " of " +
-                 std::to_string(parts.size()) + " parts (" + format_size(there) + " of " +
-                 format_size(row.blob_size) + ") are already stored");
+        log.notice("resuming upload: " + std::to_string(number_there) + " of " +
+                   std::to_string(parts.size()) + " parts (" + format_size(there) + " of " +
+                   format_size(row.blob_size) + ") are already stored");
     send(parts);
     return parts;
 }

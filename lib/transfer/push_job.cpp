@@ -167,7 +167,7 @@ void PushJob::choose_way() {
     looked_ = true;
     if (already_stored()) {
         outcome_.already_stored = true;
-        log_.info("sha256:" + row_.digest + " is already stored");
+        log_.notice("sha256:" + row_.digest + " is already stored");
         return enter("stored");
     }
     if (row_.blob_size <= std::max(row_.part_size, store_.preferred_put_limit()))

@@ -19,9 +19,12 @@ namespace {
 
 constexpr auto kSuspectAge = std::chrono::hours(24);
 
+std::string saved(const PushRow& row) {
+    return "the input is saved (" + row.spool + ")";
+}
+
 std::string saved_hint(const PushRow& row) {
-    return "the input is saved (" + row.spool +
-           "); when the cause is gone, run the same command again or zl-push --resume";
+    return saved(row) + "; when the cause is gone, run the same command again or zl-push --resume";
 }
 
 } // namespace
@@ -30,7 +33,13 @@ Pusher::Pusher(StateDb& db, PushOptions options, OpenStore open, Log& log, Progr
                std::stop_token stop)
     : db_(db), options_(std::move(options)), open_(std::move(open)), log_(log), progress_(progress),
       stop_(std::move(stop)) {
-    make_dirs(options_.spool_dir, 0700);
+    try {
+        make_dirs(options_.spool_dir, 0700);
+    } catch (Error& e) {
+        throw e.with_kind(ErrorKind::exists)
+            .add_context("spool directory")
+            .with_hint("set --spool-dir to a directory that can be written");
+    }
     sweep_dead();
 }
 
@@ -141,6 +150,10 @@ PushOutcome Pusher::run_job(PushRow row, ObjectStore& target, PartHashes hashes)
         PushOutcome o = job.run();
         sweep_suspects(target);
         return o;
+    } catch (const Interrupted&) {
+        log_.warn("interrupted: " + saved(row) +
+                  ", run the same command again or zl-push --resume");
+        throw;
     } catch (Error& e) {
         e.with_hint(e.hint().empty() ? saved_hint(row) : e.hint() + "; " + saved_hint(row));
         throw;

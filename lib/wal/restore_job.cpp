@@ -1,11 +1,11 @@
 #include "wal/restore_job.hpp"
 
 #include "base/crash_point.hpp"
+#include "base/disk.hpp"
 #include "base/error.hpp"
 #include "wal/snapshot_fetch.hpp"
 
 #include <fcntl.h>
-#include <sys/statvfs.h>
 
 namespace zl {
 
@@ -18,13 +18,10 @@ RestoreJob::RestoreJob(ReplicaCatalogue& catalogue, const Restorer::Options& opt
 
 /// Better said before than after an hour.
 void RestoreJob::require_space(std::uint64_t size) {
-    struct statvfs fs {};
-    if (::statvfs(directory_.c_str(), &fs) != 0)
-        return;
-    const std::uint64_t available = std::uint64_t{fs.f_bavail} * fs.f_frsize;
-    if (available < size)
+    const std::optional<std::uint64_t> available = free_space(directory_);
+    if (available && *available < size)
         throw Error(ErrorKind::io, directory_ + ": no space left on device: " + format_size(size) +
-                                       " are needed, " + format_size(available) + " are free");
+                                       " are needed, " + format_size(*available) + " are free");
 }
 
 /// A snapshot with segments behind it is tied to the chain by the first of them. Without any, its

@@ -26,7 +26,7 @@ tail -c 3 "$OUT" | grep -q $' \r$' || fail "the line is left behind: $(tail -c 4
 
 say "no progress: -q, --progress never, dumb terminal, JSON, no terminal"
 for setting in 'ZL_QUIET=true' 'ZL_PROGRESS=never' 'TERM=dumb' 'ZL_LOG_FORMAT=json'; do
-    on_terminal "slowly | $setting zl-push --name web1 >/dev/null"
+    on_terminal "slowly | $setting zl-push --force --name web1 >/dev/null" # not "already stored"
     expect_empty "$OUT"
 done
 slowly | zl-push --name web1 >/dev/null 2>"$ERR"

@@ -2,13 +2,15 @@
 # rgw-up.sh DIR [PORT=7480]  -- starts a real S3 server: Ceph's radosgw over one monitor and one
 # in-memory OSD, as plain processes on the loopback. State, logs and pids are in DIR (a short name:
 # unix sockets live there). Ports: PORT, PORT+10000 and PORT+11000..PORT+11099.
-# RGW_MIN_PART=BYTES lowers the 5 MiB part limit. Prints ENDPOINT=, ACCESS_KEY=, SECRET_KEY=.
+# RGW_MIN_PART=BYTES lowers the 5 MiB part limit. Prints ENDPOINT=, ACCESS_KEY=, SECRET_KEY= (the same
+# for both users) and LIMITED_ACCESS_KEY=.
 set -eu
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 port=${2:-7480}
 monitor=$((port + 10000))
 access_key=TESTACCESSKEY0000001
+limited_access_key=TESTACCESSKEY0000002
 secret_key=TestSecretKey00000000000000000000000001
 [ ! -e "$dir/ceph.conf" ] || {
     echo "rgw-up: $dir is in use or left over; remove it first" >&2
@@ -109,9 +111,15 @@ for _ in $(seq 1 900); do
     sleep 0.1
 done
 [ "${up:-0}" = 1 ] || { echo "rgw-up: radosgw did not come up; see $dir/log" >&2; exit 1; }
-radosgw-admin --admin-socket= -c "$dir/ceph.conf" -n client.rgw user create --uid=test \
-    --display-name=test --access-key="$access_key" --secret-key="$secret_key" \
-    >"$dir/user.json" 2>>"$dir/log/admin.out"
+# `test` owns the buckets; `limited` may do what their policies let it.
+make_user() { # NAME ACCESS_KEY
+    radosgw-admin --admin-socket= -c "$dir/ceph.conf" -n client.rgw user create --uid="$1" \
+        --display-name="$1" --access-key="$2" --secret-key="$secret_key" \
+        >>"$dir/user.json" 2>>"$dir/log/admin.out"
+}
+make_user test "$access_key"
+make_user limited "$limited_access_key"
 echo "ENDPOINT=http://127.0.0.1:$port"
 echo "ACCESS_KEY=$access_key"
 echo "SECRET_KEY=$secret_key"
+echo "LIMITED_ACCESS_KEY=$limited_access_key"

@@ -4,6 +4,7 @@
   make-bucket BUCKET            list BUCKET [PREFIX]       keys and sizes, one a line
   get BUCKET KEY [FILE]         put BUCKET KEY FILE        delete BUCKET KEY
   head BUCKET KEY               uploads BUCKET [PREFIX]    multipart uploads under way
+  put-policy BUCKET FILE        the bucket's policy
   empty BUCKET [PREFIX]         deletes the objects and aborts the uploads
 
 The server comes from ZL_TEST_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Shares no
@@ -111,6 +112,9 @@ def main(args):
     elif command == 'put':
         with open(rest[1], 'rb') as f:
             need([200], call('PUT', path, body=f.read()))
+    elif command == 'put-policy':
+        with open(rest[0], 'rb') as f:
+            need([200, 204], call('PUT', '/' + bucket, {'policy': ''}, body=f.read()))
     elif command == 'head':
         for name, value in sorted(need([200], call('HEAD', path))[1].items()):
             print('%s: %s' % (name, value))

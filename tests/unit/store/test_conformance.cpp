@@ -76,6 +76,20 @@ TEST_CASE("an object is what was put last") {
     });
 }
 
+TEST_CASE("trying out whether a key could be written leaves nothing") {
+    for_each_store([](const Place& place) {
+        auto store = place.open();
+        store->check_writable("layers/some.tar.zst");
+        CHECK(keys(*store, "").empty());
+        CHECK(store->list_uploads("").empty());
+        // A directory is asked for no credentials, a server for all three.
+        const StoreAccess access = store->access();
+        CHECK(access.endpoint.empty() == !place.is_s3);
+        CHECK(access.region.empty() == !place.is_s3);
+        CHECK(access.credentials.empty() == !place.is_s3);
+    });
+}
+
 TEST_CASE("an empty object exists") {
     for_each_store([](const Place& place) {
         auto store = place.open();

@@ -92,10 +92,39 @@ TEST_SUITE("tools/console") {
         CHECK(c.take() == "\r678  ");
         c.console->warn("hello");
         CHECK(c.take() == "\r   \rzl-test: hello\n678");
+        c.console->draw("678");
+        CHECK(c.take() == ""); // the same again would only flicker
         c.console->draw("");
         CHECK(c.take() == "\r   \r");
         c.console->warn("hello");
         CHECK(c.take() == "zl-test: hello\n");
+    }
+
+    TEST_CASE("what is drawn takes one column a byte, whatever a server said") {
+        Captured c;
+        c.console->draw("a\x1b[2J\xc3\xbc\n");
+        CHECK(c.take() == "\ra?[2J???");
+    }
+
+    TEST_CASE("a notice is for a person: not in a log, unless it is asked for") {
+        Captured c;
+        c.console->notice("already stored");
+        CHECK(c.take() == ""); // a pipe is no terminal
+        c.console->configure(LogFormat::text, LogLevel::info);
+        c.console->notice("already stored");
+        CHECK(c.take() == "zl-test: already stored\n");
+    }
+
+    TEST_CASE("a request that is made again: a line at -v, and whoever shows progress is told") {
+        Captured c;
+        std::string told;
+        c.console->on_retry([&](const RetryNotice& r) { told = r.why; });
+        c.console->retrying({"put x", "503 SlowDown", 100ms, 10min});
+        CHECK(told == "503 SlowDown");
+        CHECK(c.take() == "");
+        c.console->configure(LogFormat::text, LogLevel::info);
+        c.console->retrying({"put x", "503 SlowDown", 2s, 10min});
+        CHECK(c.take() == "zl-test: put x: 503 SlowDown, again in 2.0s\n");
     }
 }
 
@@ -116,6 +145,51 @@ TEST_SUITE("tools/progress") {
         CHECK(f["total_bytes"] == 100 << 20);
         CHECK(f["bytes_per_second"] == 10 << 20);
         CHECK(f["total_items"] == 16);
+    }
+
+    TEST_CASE("a narrow terminal: what matters least is left out, the rest is cut") {
+        ProgressMeter m;
+        m.begin("uploading", 100 << 20, at(0ms));
+        m.items(3, 16);
+        m.retrying({"put", "503", 1s, 60s}, at(1s));
+        m.advance(20 << 20); // it went on
+        const std::string full =
+            "uploading 20.0 MiB of 100.0 MiB, 20%, 10.0 MiB/s, ETA 8.0s, parts "
+            "3/16, retries 1";
+        CHECK(m.line(at(2s)) == full);
+        CHECK(m.line(at(2s), full.size()) == full);
+        CHECK(m.line(at(2s), full.size() - 1) ==
+              "uploading 20.0 MiB of 100.0 MiB, 20%, 10.0 MiB/s, ETA 8.0s, parts 3/16");
+        CHECK(m.line(at(2s), 60) == "uploading 20.0 MiB of 100.0 MiB, 20%, 10.0 MiB/s, ETA 8.0s");
+        CHECK(m.line(at(2s), 50) == "uploading 20.0 MiB, 20%, 10.0 MiB/s, ETA 8.0s");
+        CHECK(m.line(at(2s), 39) == "uploading 20.0 MiB, 20%, ETA 8.0s");
+        CHECK(m.line(at(2s), 20) == "uploading 20.0 MiB");
+        CHECK(m.line(at(2s), 12) == "20.0 MiB");
+        for (std::size_t width = 0; width < full.size() + 2; ++width)
+            CHECK(m.line(at(2s), width).size() <= width);
+    }
+
+    TEST_CASE("while the store does not answer: why, and how long it is still tried") {
+        ProgressMeter m;
+        m.retrying({"list", "connection refused", 1s, 10min}, at(0s));
+        CHECK(m.started()); // a person waits, although nothing has begun
+        CHECK(m.line(at(0s)) ==
+              "waiting for the store, connection refused, retrying for 10m00s more");
+        m.begin("uploading", 100, at(1s));
+        CHECK(m.line(at(2s)).find("retrying") == std::string::npos);
+        m.advance(50);
+        m.retrying({"put", "503 SlowDown", 1s, 9min}, at(2s));
+        m.advance(-20); // taken back: it has to be sent again
+        CHECK(m.line(at(12s)) ==
+              "uploading 30 B of 100 B, 30%, 503 SlowDown, retrying for 8m50s more");
+        CHECK(m.line(at(12s), 45) == "uploading 30 B, 30%, retrying for 8m50s more");
+        CHECK(m.fields(at(12s))["retrying_seconds_left"] == 530);
+        CHECK(m.line(at(1min)).find("retrying") == std::string::npos); // that attempt has ended
+        m.retrying({"put", "503 SlowDown", 1s, 9min}, at(62s));
+        CHECK(m.retries() == 3);
+        m.advance(21);
+        CHECK(m.line(at(63s)).ends_with("retries 3"));
+        CHECK_FALSE(m.fields(at(63s)).contains("retrying"));
     }
 
     TEST_CASE("unknown total, nothing done, more than announced") {
