@@ -66,7 +66,8 @@ public:
     virtual void end_progress() = 0;
     /// One line that is shown at every level (SIGUSR1).
     virtual void report_line(std::string_view event, std::string_view text, const Json& fields) = 0;
-    /// Replace --metrics by the values set so far, as of a run that goes on. What fails is warned of.
+    /// Replace --metrics by the values set so far, as of a run that goes on. What fails is warned
+    /// of.
     virtual void write_metrics() = 0;
     /// This run only asks: the file of --metrics is another run's.
     virtual void leave_metrics() = 0;

@@ -93,9 +93,9 @@ private:
             notes_.add(note);
     }
 
-    /// Lets the streamer begin with the next big files. It reads in the order of requests and only so
-    /// far ahead, so nothing may be asked for before a file that is written earlier: one that may
-    /// turn out to be a hard link holds up those behind it until that is known.
+    /// Lets the streamer begin with the next big files. It reads in the order of requests and only
+    /// so far ahead, so nothing may be asked for before a file that is written earlier: one that
+    /// may turn out to be a hard link holds up those behind it until that is known.
     void request_ahead(PackBatch& batch, std::size_t current) {
         for (requested_ = std::max(requested_, current); requested_ < batch.items.size();
              ++requested_) {
@@ -155,7 +155,8 @@ private:
         if (item.result == PackItem::Result::tar)
             add_tar(item);
         if (item.result == PackItem::Result::big) {
-            // It has grown. Others may have been asked for already, so it needs a reader of its own.
+            // It has grown. Others may have been asked for already, so it needs a reader of its
+            // own.
             BigFileStreamer late(state_);
             add_big(item, late, nullptr);
         }

@@ -38,8 +38,7 @@ bool probe(ObjectStore& store, const std::string& key) {
 
 } // namespace
 
-bool has_conditional_create(ObjectStore& store, const std::string& prefix,
-                            const FactCache& cache) {
+bool has_conditional_create(ObjectStore& store, const std::string& prefix, const FactCache& cache) {
     if (!store.conditional_allowed())
         return false;
     if (auto known = cache.get(kFact))

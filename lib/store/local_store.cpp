@@ -1,9 +1,9 @@
-/// The directory store: keys are files. User metadata, which S3 keeps in headers, is in a hidden JSON
-/// file beside the object; uploads under way are directories below `.zl-uploads`.
+/// The directory store: keys are files. User metadata, which S3 keeps in headers, is in a hidden
+/// JSON file beside the object; uploads under way are directories below `.zl-uploads`.
 ///
 /// Durability: an object's bytes are fsynced before its name appears, the name before put() returns
-/// (AtomicFile). The metadata file is renamed first; it names size and mtime of its object, so that a
-/// crash between the two leaves an object without metadata, never one with another's.
+/// (AtomicFile). The metadata file is renamed first; it names size and mtime of its object, so that
+/// a crash between the two leaves an object without metadata, never one with another's.
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/handle.hpp"
@@ -55,7 +55,9 @@ TimePoint time_of(const struct stat& st) {
 }
 
 /// Names that the store itself uses.
-bool is_hidden(std::string_view name) { return name.starts_with("."); }
+bool is_hidden(std::string_view name) {
+    return name.starts_with(".");
+}
 
 void check_key(const std::string& key) {
     auto bad = [&](const std::string& why) {
@@ -304,8 +306,8 @@ private:
     }
     std::string part_path(const std::string& id, int number) const {
         if (number < 1 || number > 10000)
-            throw Error(ErrorKind::usage, "part number " + std::to_string(number) +
-                                              ": 1 to 10000 are possible");
+            throw Error(ErrorKind::usage,
+                        "part number " + std::to_string(number) + ": 1 to 10000 are possible");
         char name[16];
         std::snprintf(name, sizeof name, "%05d.part", number);
         return upload_dir(id) + "/" + name;
@@ -362,9 +364,10 @@ private:
         return etag_of(st);
     }
 
-    /// Runs @p write after making the directory of @p file; again when a remove() of another process
-    /// took the empty directory away in between.
-    template <typename F> std::string with_parent(const std::string& file, F write) {
+    /// Runs @p write after making the directory of @p file; again when a remove() of another
+    /// process took the empty directory away in between.
+    template <typename F>
+    std::string with_parent(const std::string& file, F write) {
         for (int attempt = 0;; ++attempt) {
             make_dirs(dir_name(file));
             try {
@@ -382,8 +385,8 @@ private:
         for (std::uint64_t at = 0; at < body.size();) {
             if (stop_.stop_requested())
                 throw Interrupted();
-            auto n = static_cast<std::size_t>(
-                std::min<std::uint64_t>(buffer.size(), body.size() - at));
+            auto n =
+                static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), body.size() - at));
             body.read(at, std::span(buffer.data(), n));
             sink.write(Bytes(buffer.data(), n));
             at += n;

@@ -160,9 +160,9 @@ public:
     virtual void check_writable(const std::string& key);
 
     virtual std::optional<ObjectInfo> head(const std::string& key) = 0;
-    /// Stream the object (or range) into @p sink; a broken transfer is continued at the byte reached
-    /// (with If-Match), so the sink sees every byte once and in order. nullopt: no such key.
-    /// Does not call sink.finish(). Fewer bytes than announced is never success.
+    /// Stream the object (or range) into @p sink; a broken transfer is continued at the byte
+    /// reached (with If-Match), so the sink sees every byte once and in order. nullopt: no such
+    /// key. Does not call sink.finish(). Fewer bytes than announced is never success.
     virtual std::optional<ObjectInfo> get(const std::string& key, Sink& sink,
                                           const GetOptions& options = {}) = 0;
     /// One request, at most 5 GiB. Returns the ETag (may be empty).
@@ -199,8 +199,8 @@ public:
     /// Uploads under way whose key starts with @p prefix, over all pages.
     virtual std::vector<UploadInfo> list_uploads(const std::string& prefix) = 0;
 
-    /// Largest offset the store's clock was seen to have against ours (from `Date`); zero before any
-    /// request and for directories.
+    /// Largest offset the store's clock was seen to have against ours (from `Date`); zero before
+    /// any request and for directories.
     virtual Millis clock_offset() const = 0;
     /// Parts must all have the same size, except a smaller last one (Cloudflare R2).
     virtual bool uniform_parts() const { return false; }
