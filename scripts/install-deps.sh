@@ -13,7 +13,7 @@ case $what in
 build) ;;
 test)
     packages+=(libarchive-tools acl attr libcap2-bin python3 curl jq strace faketime umoci skopeo time
-        procps util-linux e2fsprogs xz-utils
+        procps util-linux mandoc e2fsprogs xz-utils
         ceph-mon ceph-osd radosgw ceph-common
         swift-proxy swift-account swift-container swift-object memcached
         bash-completion fish zsh age python3-yaml systemd)

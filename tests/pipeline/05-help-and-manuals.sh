@@ -43,9 +43,9 @@ say "the pages render without warnings"
 for page in "$man"/*.scd; do
     name=$(basename "$page" .scd)
     scdoc <"$page" >"$T/$name" 2>"$ERR" || fail "scdoc $name: $(cat "$ERR")"
-    if command -v mandoc >/dev/null; then
-        mandoc -T lint -W warning "$T/$name" >"$OUT" 2>&1 || fail "$name: $(head -5 "$OUT")"
-    fi
+    # scdoc puts a .PP where none is needed.
+    mandoc -T lint -W warning "$T/$name" 2>&1 | grep -v 'skipping paragraph macro' >"$OUT" || true
+    expect_empty "$OUT"
     if command -v groff >/dev/null; then
         groff -man -Tutf8 -ww -z "$T/$name" 2>"$ERR"
         expect_empty "$ERR"
