@@ -16,7 +16,7 @@ cd "$top"
 sed -n '/^Build-Depends:/,/^[A-Z]/p' debian/control | sed -nE 's/^ ([a-z0-9-]+)[,: ].*/\1/p' |
     grep -vxE 'debhelper-compat|python3' | sort >"$T/control"
 sed -n '/^packages=(/,/)/p' scripts/install-deps.sh | tr -d '()' | sed 's/packages=//' | tr -s ' ' '\n' |
-    grep -vxE '|g\+\+|ninja-build|ca-certificates|doctest-dev|sqlite3' | sed 's/^pkg-config$/pkgconf/' |
+    grep -vxE '|g\+\+|ninja-build|ca-certificates|doctest-dev|sqlite3|zstd' | sed 's/^pkg-config$/pkgconf/' |
     sort >"$T/deps"
 diff "$T/control" "$T/deps" >"$T/diff" || fail "debian/control (<), install-deps.sh (>): $(cat "$T/diff")"
 
