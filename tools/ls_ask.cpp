@@ -134,6 +134,13 @@ std::vector<Age> ages(const LsContext& ls, const std::vector<std::string>& opera
     return out;
 }
 
+/// A store whose name was misspelt looks like this.
+[[noreturn]] void nothing_stored(const LsContext& ls) {
+    throw Error(ErrorKind::not_found,
+                "nothing is stored in " + ls.store.describe(ls.own_prefix ? ls.prefix : ""),
+                "look at --store and ZL_STORE");
+}
+
 } // namespace
 
 int ls_check(const LsContext& ls, const std::vector<std::string>& what, bool full) {
@@ -147,6 +154,8 @@ int ls_check(const LsContext& ls, const std::vector<std::string>& what, bool ful
         check_one(ls, check, text);
 
     ls.tool.end_progress();
+    if (report.objects() == 0 && report.damaged() == 0)
+        nothing_stored(ls);
     ls.tool.metrics().set("zl_damaged_objects", static_cast<double>(report.damaged()),
                           "Damage that the check found");
     const std::string looked_at = std::to_string(report.objects()) + " objects" +
@@ -163,8 +172,7 @@ int ls_check(const LsContext& ls, const std::vector<std::string>& what, bool ful
 int ls_max_age(const LsContext& ls, const std::vector<std::string>& what, Millis limit) {
     const auto all = ages(ls, what);
     if (all.empty())
-        throw Error(ErrorKind::not_found,
-                    "nothing is stored in " + ls.store.describe(ls.own_prefix ? ls.prefix : ""));
+        nothing_stored(ls);
     const TimePoint now = now_wall() + ls.store.clock_offset();
     RowPrinter out(ls.tool, {"NAME", "TIME", "AGE", "STATE"});
     std::uint64_t stale = 0;

@@ -143,11 +143,13 @@ void PruneReport::print_plan() {
             ctx_.print(line);
 }
 
-std::string PruneReport::describe(const PruneTotals& totals) const {
+std::string PruneReport::describe(const PruneTotals& totals, bool whole) const {
     std::string out =
         applied_
             ? "removed " + count_of(totals.objects, "object") + ", " + format_size(totals.bytes)
             : "would remove " + count_of(objects_, "object") + ", " + format_size(bytes_);
+    if (!whole) // the plan says nothing of what is marked by now
+        return out + "; the rest was not done";
     if (later_objects_)
         out += "; " + count_of(later_objects_, "object") + ", " + format_size(later_bytes_) +
                (applied_ ? ", wait" : ", would wait") + " for a run after their grace period";
@@ -157,7 +159,7 @@ std::string PruneReport::describe(const PruneTotals& totals) const {
     return out;
 }
 
-void PruneReport::print_summary(const PruneTotals& totals) {
+void PruneReport::print_summary(const PruneTotals& totals, bool whole) {
     const std::uint64_t objects = applied_ ? totals.objects.load() : objects_;
     const std::uint64_t bytes = applied_ ? totals.bytes.load() : bytes_;
     if (applied_) {
@@ -169,7 +171,7 @@ void PruneReport::print_summary(const PruneTotals& totals) {
     ctx_.metrics().set("zl_prunable_later_bytes", static_cast<double>(later_bytes_),
                        "Bytes of layers without a name that are too young to be deleted");
     if (!ctx_.settings().json)
-        return ctx_.print(describe(totals));
+        return ctx_.print(describe(totals, whole));
     Json j;
     j["kind"] = "summary";
     j["applied"] = applied_;

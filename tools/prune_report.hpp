@@ -27,8 +27,9 @@ public:
 
     /// The rows, to stdout.
     void print_plan();
-    /// The last line, and the metrics. @p totals: what was deleted (applied).
-    void print_summary(const PruneTotals& totals);
+    /// The last line, and the metrics. @p totals: what was deleted (applied); @p whole: nothing of
+    /// the plan failed.
+    void print_summary(const PruneTotals& totals, bool whole);
 
 private:
     struct Row {
@@ -38,7 +39,7 @@ private:
         std::string why{};
         Json more = Json::object();
     };
-    std::string describe(const PruneTotals& totals) const;
+    std::string describe(const PruneTotals& totals, bool whole) const;
 
     ToolContext& ctx_;
     bool applied_;

@@ -47,10 +47,10 @@ public:
             if (a_.apply)
                 apply();
         } catch (...) {
-            report_.print_summary(totals_); // what was done stands
+            report_.print_summary(totals_, false); // what was done stands
             throw;
         }
-        report_.print_summary(totals_);
+        report_.print_summary(totals_, true);
         if (left_alone_)
             throw *left_alone_;
     }

@@ -1,8 +1,6 @@
 #include "base/error.hpp"
 #include "wal/replicator_impl.hpp"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 
 namespace zl {
@@ -19,8 +17,7 @@ constexpr Millis kLookAgain{3000};    ///< at the head of the replica, while it 
 constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;
-constexpr std::uint64_t kCheckpointBytes = 4 << 20; ///< as SQLite's own default of 1000 pages
-constexpr std::uint64_t kEnoughDisk = std::uint64_t{1} << 30;
+constexpr std::uint64_t kCheckpointBytes = 4 << 20;
 constexpr Millis kSlowStore{std::chrono::minutes(1)};
 constexpr Millis kMaxCheckpointBackoff{10000};
 
@@ -181,19 +178,12 @@ void Replicator::Impl::look_at_place() {
 
 /// During an outage, the file system of the database or the cache is nearly full, and what we keep
 /// is a part of it. A disk that is just always nearly full is no reason to stop.
-bool Replicator::Impl::disk_is_low(std::uint64_t ours) const {
-    if (store_works || ours < kCheckpointBytes)
+bool Replicator::Impl::disk_is_low(std::uint64_t ours) {
+    if (store_works)
         return false;
-    for (const std::string& path : {capture->db().path(), options.cache_dir}) {
-        struct statvfs disk {};
-        if (::statvfs(path.c_str(), &disk) != 0)
-            continue;
-        const std::uint64_t left = std::uint64_t{disk.f_bavail} * disk.f_frsize,
-                            all = std::uint64_t{disk.f_blocks} * disk.f_frsize;
-        if (left < std::min(all / 10, kEnoughDisk))
-            return true;
-    }
-    return false;
+    const bool db_low = db_disk.low(capture->db().path()),
+               cache_low = cache_disk.low(options.cache_dir);
+    return ours >= kCheckpointBytes && (db_low || cache_low);
 }
 
 std::uint64_t Replicator::Impl::pending_wal() {

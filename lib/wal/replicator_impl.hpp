@@ -4,6 +4,7 @@
 
 #include "wal/capture.hpp"
 #include "wal/change_watch.hpp"
+#include "wal/disk_margin.hpp"
 #include "wal/keeper.hpp"
 #include "wal/lineage.hpp"
 #include "wal/replicator.hpp"
@@ -45,7 +46,7 @@ struct Replicator::Impl {
     bool settled(); ///< there is a position to capture from, or it could be made now
     void tick();
     void look_at_place();
-    bool disk_is_low(std::uint64_t ours) const;
+    bool disk_is_low(std::uint64_t ours);
     bool wal_is_too_large();
     std::uint64_t pending_wal();
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so
@@ -98,6 +99,7 @@ struct Replicator::Impl {
     Millis checkpoint_backoff{1000};
     std::optional<TimePoint> uncaptured_since;
     std::optional<Steady::time_point> held_back_since;
+    DiskMargin db_disk, cache_disk;
     std::string last_trouble;
     std::uint64_t resyncs_before = 0; ///< of databases that were let go
 

@@ -57,3 +57,8 @@ for how in --check --max-age=1h --uploads -l; do
         expect_exit 75 zl-ls $how --retry-for 1s --store "s3://b/r?endpoint=http://127.0.0.1:1&region=us-east-1"
     expect_empty "$OUT"
 done
+
+say "an empty or misspelt store is not a good one"
+expect_exit 66 zl-ls --check --store "$T/typo"
+expect_grep 'nothing is stored in' "$ERR"
+[ ! -e "$T/typo" ]

@@ -21,7 +21,7 @@ say "the list of files"
         page=$(basename "$page" .scd)
         echo "share/man/man${page##*.}/$page"
     done
-    printf 'lib/systemd/system/zl-%s\n' push@.service push@.timer walship@.service
+    printf 'lib/systemd/system/zl-%s\n' {prune,push}@.{service,timer} walship@.service
 } | sort >"$T/expected"
 find "$prefix" ! -type d -printf '%P\n' | sort >"$T/found"
 diff "$T/expected" "$T/found" >"$T/diff" || fail "missing (<) or unexpected (>): $(cat "$T/diff")"

@@ -12,7 +12,7 @@ say "the package's description agrees with the sources"
 cd "$top"
 [ "$(sed -n '1s/^zl (\(.*\)) .*/\1/p' debian/changelog)" = "$version" ] || fail "debian/changelog is not of $version"
 # What install-deps.sh installs to build is what the package builds with, but for what is always there,
-# what only tests need, and what fetches.
+# what only tests and the quickstart need, and what fetches.
 sed -n '/^Build-Depends:/,/^[A-Z]/p' debian/control | sed -nE 's/^ ([a-z0-9-]+)[,: ].*/\1/p' |
     grep -vxE 'debhelper-compat|python3' | sort >"$T/control"
 sed -n '/^packages=(/,/)/p' scripts/install-deps.sh | tr -d '()' | sed 's/packages=//' | tr -s ' ' '\n' |
@@ -45,7 +45,9 @@ for tool in $tools; do
     [ -x "$T/root/usr/bin/$tool" ] && [ -s "$T/root/usr/share/man/man1/$tool.1.gz" ] || fail "$tool"
     [ -s "$T/root/usr/share/bash-completion/completions/$tool" ] || fail "no completion of $tool"
 done
-[ -s "$T/root/lib/systemd/system/zl-push@.timer" ] || fail "no units"
+for unit in recipes/systemd/*; do
+    [ -s "$T/root/lib/systemd/system/${unit##*/}" ] || fail "no ${unit##*/}"
+done
 dpkg-deb -e "$deb" "$T/control.d"
 [ -z "$(ls "$T/control.d" | grep -vE '^(control|md5sums)$')" ] || fail "it does something when it is installed"
 PATH=$T/root/usr/bin:$PATH expect_exit 0 bash debian/tests/first-ten-minutes

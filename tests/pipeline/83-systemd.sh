@@ -13,7 +13,8 @@ if command -v systemd-analyze >/dev/null; then
     say "systemd-analyze finds nothing wrong, and little that is exposed"
     sed -i "s|^ExecStart=|&$ZL_BIN/|" ./*.service # verify wants the program to be there
     cp zl-walship@.service zl-walship@app.service
-    expect_exit 0 systemd-analyze verify --man=no ./zl-walship@app.service ./zl-push@web1.{service,timer}
+    expect_exit 0 systemd-analyze verify --man=no ./zl-walship@app.service \
+        ./zl-{push,prune}@web1.{service,timer}
     expect_empty "$ERR"
     for unit in zl-*@.service; do
         expect_exit 0 systemd-analyze security --offline=yes --no-pager --threshold=30 "./$unit"
@@ -27,6 +28,7 @@ permanent=$(sed -n 's/.*RestartPreventExitStatus=\([0-9 ]*\).*/\1/p' "$support/.
 [ -n "$permanent" ] || fail "zl(7) does not say which"
 [ "$(values zl-walship@.service RestartPreventExitStatus)" = "$permanent" ]
 [ "$(values zl-push@.service RestartPreventExitStatus)" = "3 $permanent" ]
+[ "$(values zl-prune@.service RestartPreventExitStatus)" = "$permanent" ]
 
 # start UNIT INSTANCE [WRAPPER...]: its command with what EnvironmentFile= holds, as systemd starts it
 start() {
@@ -54,7 +56,23 @@ expect_empty "$ERR"
 export ZL_STORE=file://$T/store
 zl-pull web1 | zl-unpack -C "$T/back"
 same_tree "$T/web1" "$T/back"
+
+say "zl-prune@web1 removes what the rules in the file do not keep, and nothing without a rule"
+. "$support/prune.sh"
+push_at web1 20261001T010000.000Z 1
+push_at web1 20261001T020000.000Z 2
+push_at web2 20261001T010000.000Z 3
+push_at web2 20261001T020000.000Z 4
 unset ZL_STORE
+expect_exit 64 start prune web1 env
+echo "ZL_KEEP_DAILY=2" >>"$T/etc/web1.env"
+expect_exit 0 start prune web1 $(trace prune)
+expect_grep '^remove +ref +web1 +2026-10-01T01' "$OUT"
+expect_empty "$ERR"
+expect_exit 0 zl-ls --store "$T/store" web1
+[ "$(wc -l <"$OUT")" = 2 ] || fail "$(cat "$OUT")"
+expect_exit 0 zl-ls --store "$T/store" web2
+[ "$(wc -l <"$OUT")" = 2 ] || fail "another name: $(cat "$OUT")"
 
 say "zl-walship@app replicates DB as app until SIGTERM"
 start walship app $(trace walship) 2>"$T/err" &
@@ -84,10 +102,12 @@ expect_grep "$T/credentials/aws-credentials \(absent\)" "$ERR"
 printf '[default]\naws_access_key_id = a\naws_secret_access_key = s\n' >"$T/credentials/${name%%:*}"
 expect_exit 75 start push web1 env
 expect_grep '127.0.0.1:1' "$ERR"
+[ "$(values zl-prune@.service LoadCredential | cut -d: -f1)" = "${name%%:*}" ]
+[ "$(values zl-prune@.service LoadCredential)" != "$name" ] || fail "pushes get the right to delete"
 
 command -v strace >/dev/null && command -v systemd-analyze >/dev/null || exit 0
 say "SystemCallFilter= allows what they call"
-for unit in push walship; do
+for unit in push prune walship; do
     [ -s "$T/trace.$unit" ] || fail "no trace"
     values zl-$unit@.service SystemCallFilter >"$T/filters"
     python3 - "$T/filters" "$T/trace.$unit" <<'END'

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Goal: the recipes for cron, CI and encryption do what they say, as they are written.
 . "$(dirname "$0")/../support/lib.sh"
+. "$support/prune.sh"
 command -v sqlite3 >/dev/null || skip "needs sqlite3"
 
 recipes=$support/../../recipes
@@ -12,8 +13,9 @@ mktree "$T/web1"
 mkdir "$T/app"
 sqlite3 "$T/app/app.db" 'PRAGMA journal_mode=wal; CREATE TABLE t(a)' >"$T/.mode"
 grep -E '^([0-9*@])' "$recipes/cron/zl" | sed -E 's/^(@[a-z]+|([^ ]+ ){5}) *root +//' |
-    sed "s|/srv/web1|$T/web1|; s|/var/lib/app|$T/app|" >"$T/lines"
-[ "$(wc -l <"$T/lines")" = 3 ] || fail "lines not understood"
+    sed "s|/srv/web1|$T/web1|; s|/var/lib/app|$T/app|; s|/etc/zl|$T/etc|" >"$T/lines"
+[ "$(wc -l <"$T/lines")" = 5 ] || fail "lines not understood"
+line_of() { grep -E "(^| )$1 " "$T/lines"; }
 expect_no_grep '%' "$T/lines" # cron takes it for a line feed
 while read -r line; do
     expect_exit 0 sh -c "$line"
@@ -21,12 +23,41 @@ while read -r line; do
     expect_empty "$ERR"
 done <"$T/lines"
 [ "$(stored_refs)" = 1 ] && [ -s "$T/store/db/app/metadata.json" ] || fail "not stored"
+
+say "cron: a push that is too old is one line of mail"
+expect_exit 0 sh -c "$(line_of zl-ls)"
+(cd "$T/store/layers/refs/web1" && for ref in *Z-*; do mv "$ref" "20261001T000000.000Z-${ref#*Z-}"; done)
+expect_exit 1 sh -c "$(line_of zl-ls)"
+expect_empty "$OUT"
+[ "$(wc -l <"$ERR")" = 1 ] || fail "not one line: $(cat "$ERR")"
+expect_grep '^zl-ls: web1: the newest is of 2026-10-01T00:00:00.000Z, .* more than 25h$' "$ERR"
+
+say "cron: retention removes what the rules do not keep, with credentials of its own"
+push_at web1 20261002T010000.000Z 1
+push_at web1 20261002T020000.000Z 2
+prune=$(line_of zl-prune)
+expect_exit 0 sh -c "${prune/ --apply/}" # as by hand
+[ "$(refs_of web1 | wc -w)" = 3 ] || fail "a dry run"
+expect_exit 0 sh -c "$prune"
+expect_empty "$OUT"
+expect_empty "$ERR"
+[ "$(refs_of web1)" = "20261001T000000.000Z 20261002T020000.000Z" ] || fail "$(refs_of web1)"
+mkdir "$T/etc"
+for key in '' 'aws_access_key_id = a'; do
+    printf '[default]\n%s\n%s\n' "$key" "${key:+aws_secret_access_key = s}" >"$T/etc/prune-credentials"
+    (
+        unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+        ZL_STORE=$no_store ZL_RETRY_FOR=1s expect_exit "$([ -n "$key" ] && echo 75 || echo 77)" sh -c "$prune"
+    )
+done
+
+say "cron: the store does not answer"
 rm -rf "$T/app/app.db.zl" # it belongs to one store
 while read -r line; do # the last one resumes what the first one could not send
     ZL_STORE=$no_store ZL_RETRY_FOR=1s expect_exit 75 sh -c "$line"
     expect_empty "$OUT"
     [ "$(wc -l <"$ERR")" -le 4 ] || fail "too much for a mail: $(cat "$ERR")"
-    expect_grep '^zl-(push|walship): .*127.0.0.1:1' "$ERR"
+    expect_grep '^zl-(ls|prune|push|walship): .*127.0.0.1:1' "$ERR"
     expect_no_grep hunter2 "$ERR"
 done <"$T/lines"
 rm -rf "$T/state"/*

@@ -160,10 +160,45 @@ gives 141 bash -c '"$@" | head -c 100 >/dev/null; exit ${PIPESTATUS[0]}' - zl-re
 rm "$T"/store/db/app/snapshots/*
 gives 65 zl-restore -o "$T/new.db" app
 
+say "zl-ls"
+gives 0 zl-ls
+gives 1 zl-ls --max-age 1ms web1
+gives 64 zl-ls --check --uploads
+blob=$T/store/layers/${damaged#sha256:}.tar.zst
+truncate -s -20 "$blob"
+gives 1 zl-ls --check damaged
+gives 65 zl-ls damaged:/
+gives 66 zl-ls nobody
+gives 74 bash -c 'exec "$@" >/dev/full' - zl-ls
+gives 75 "${keys[@]}" zl-ls --retry-for 100ms --store "$away"
+gives 75 "${keys[@]}" zl-ls --max-age 25h --retry-for 100ms --store "$away" web1
+gives 77 zl-ls --store "$away"
+gives 78 zl-ls --config "$T/bad.conf"
+# A short table fits a pipe, which must have no reader before.
+unread=(bash -c 'exec 8<>"$0" 9>"$0" 8<&-; exec "$@" >&9 9>&-' "$T/fifo")
+gives 141 "${unread[@]}" zl-ls
+
+say "zl-prune"
+gives 0 zl-prune --keep-last 1 --apply web1
+gives 64 zl-prune --apply web1
+gives 66 zl-prune --keep-last 1 --apply nobody
+gives 74 bash -c 'exec "$@" >/dev/full' - zl-prune --keep-last 1 --all
+gives 75 "${keys[@]}" zl-prune --keep-last 1 --retry-for 100ms --store "$away" --apply --all
+gives 77 zl-prune --keep-last 1 --store "$away" --apply --all
+zl-push --name web1 <"$T/noise.layer" >/dev/null
+zl-push --name web1 <"$T/layer" >/dev/null
+gives 77 as_user zl-prune --keep-last 1 --apply web1
+expect_grep '^removed 0 objects, 0 B; the rest was not done$' "$OUT"
+gives 78 zl-prune --keep-last 1 --config "$T/bad.conf" --apply --all
+gives 141 "${unread[@]}" zl-prune --keep-last 1 --all
+echo nonsense >"$T/store/db/app/metadata.json"
+gives 65 zl-prune --keep-within 30d --apply db/app
+
 say "the manuals name what is reached, and nothing else"
 # 128+n of a tool whose manual leaves it to zl(7) counts as named there.
 named() { awk '/^# / {on = /^# EXIT STATUS/} on' "$man/$1.1.scd" | grep -oE '\*[0-9]+(\+n)?\*' | tr -d '*'; }
-for tool in zl-pack zl-push zl-pull zl-unpack zl-walship zl-restore; do
+for page in "$man"/zl-*.1.scd; do
+    tool=$(basename "$page" .1.scd)
     named $tool | sort -u >"$T/named"
     sed -n "s/^$tool //p" "$T/reached" | sort -u >"$T/got"
     grep -qxF '128+n' "$T/named" || sed -i '/128+n/d' "$T/got"

@@ -19,10 +19,9 @@ pack_store "$T/tree" web1
 
 say "1 local state is gone: the store tells what exists"
 rm -rf "$ZL_STATE_DIR" "$DB.zl" "$XDG_STATE_HOME"
-if command -v zl-ls >/dev/null; then # not in every build
-    zl-ls >"$OUT"
-    expect_grep web1 "$OUT"
-fi
+zl-ls >"$OUT"
+expect_grep '^web1	layer' "$OUT"
+expect_grep '^db/app	database' "$OUT"
 zl-restore --list app >"$OUT"
 expect_grep '20[0-9-]+T[0-9:.]+Z' "$OUT"
 zl-pull web1 | zl-unpack -C "$T/web1"

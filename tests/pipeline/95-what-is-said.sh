@@ -48,15 +48,15 @@ for area, name in re.findall(r'_(pipeline|s3)/([a-z0-9-]+)_', page):
     if not there(area, name):
         missing.append('%s/%s' % (area, name))
 with open(top + '/lib/README.md', encoding='utf8') as f:
-    invariants = set(re.findall(r'^\| ([IW]\d+) \|', f.read(), re.M))
+    invariants = set(re.findall(r'^\| ([IWP]\d+) \|', f.read(), re.M))
 assert len(invariants) >= 20 and named >= 100, (len(invariants), named)
-promised = set(re.findall(r'\b([IW]\d+)\b', re.sub(r'I1 to I11, W1 to W9', '', page)))
+promised = set(re.findall(r'\b([IWP]\d+)\b', re.sub(r'I1 to I11, W1 to W9, P1 to P6', '', page)))
 assert not missing, 'no such test: ' + ', '.join(missing)
 assert promised == invariants, 'invariants in one place only: %s' % (promised ^ invariants)
 PY
 for recipe in "$top"/recipes/iam/*.json; do jq -e .Statement "$recipe" >/dev/null; done
 # The rights in a manual are those of its recipe.
-for tool in push pull walship restore; do
+for tool in push pull walship restore ls prune; do
     grep -oE '\*s3:[A-Za-z]+\*' "$top/man/zl-$tool.1.scd" | tr -d '*' | sort -u >"$T/said"
     jq -r '.Statement[].Action[]' "$top/recipes/iam/$tool.json" | sort -u >"$T/given"
     diff "$T/said" "$T/given" || fail "zl-$tool: rights in its manual (<) and its recipe (>)"

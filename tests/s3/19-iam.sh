@@ -121,18 +121,34 @@ lacks restore s3:ListBucket zl-restore -o "$T/new.db" app
 lacks restore s3:GetObject zl-restore -o "$T/new.db" app
 [ ! -e "$T/new.db" ]
 
-# These two are not in every build.
-if command -v zl-ls >/dev/null; then
-    say "zl-ls"
-    policy ls
-    limited zl-ls >"$OUT"
-    expect_grep web1 "$OUT"
-    lacks ls s3:ListBucket zl-ls
-fi
-if command -v zl-prune >/dev/null; then
-    say "zl-prune"
-    policy prune
-    expect_exit 0 limited zl-prune --keep-last 1 --apply web1
-    lacks prune s3:ListBucket zl-prune --keep-last 1 --apply web1
-fi
+say "zl-ls"
+policy ls
+expect_exit 0 limited zl-ls
+expect_grep web1 "$OUT"
+for how in --check=full --max-age=1h --uploads; do expect_exit 0 limited zl-ls $how; done
+# An upload that rests, for what looks at uploads.
+fresh
+ZL_CRASH_AT=push.part:2 zl-push --part-size 5MiB --jobs 1 <"$T/layer" >/dev/null 2>&1 || true
+for action in s3:ListBucket s3:GetObject; do lacks ls $action zl-ls --check; done
+for action in s3:ListBucketMultipartUploads s3:ListMultipartUploadParts; do lacks ls $action zl-ls --uploads; done
+
+say "zl-prune: names, layers, moments, uploads; all that it can write is a mark"
+policy prune
+expect_exit 77 limited zl-push --raw --accept-eof <"$T/policy"
+rm -rf "$ZL_STATE_DIR" # nobody here knows the upload
+export ZL_TEST_GRACE=1s
+prune() { zl-prune --keep-last 1 --uploads-older 2s --apply "$@"; }
+sleep 2.5
+for action in s3:ListBucketMultipartUploads s3:ListMultipartUploadParts; do lacks prune $action prune; done
+for action in s3:ListBucket s3:PutObject s3:DeleteObject; do lacks prune $action prune --all; done
+lacks prune s3:AbortMultipartUpload prune
+lacks prune s3:GetObject zl-prune --keep-within 1s --apply db/app
+expect_exit 0 limited prune --all
+sleep 1.5
+expect_exit 0 limited prune --all
+[ "$(stored_layers)" = "$(stored_refs)" ] || fail "$(store_list layers/)"
+[ -z "$(s3 uploads "$ZL_TEST_BUCKET" "$s3_root/")" ] || fail "an upload is left"
+segments=$(store_list db/app/ | wc -l)
+expect_exit 0 limited zl-prune --keep-within 1s --apply db/app
+[ "$(store_list db/app/ | wc -l)" -lt "$segments" ] || fail "no moment went"
 AWS_ACCESS_KEY_ID=$owner s3 empty "$ZL_TEST_BUCKET"

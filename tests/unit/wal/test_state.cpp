@@ -1,4 +1,5 @@
 #include "../transfer/fixture.hpp"
+#include "wal/disk_margin.hpp"
 #include "wal/segment_uploader.hpp"
 #include "wal/ship_state.hpp"
 
@@ -173,6 +174,30 @@ void adopt_head(ObjectStore& store, ShipState& state) {
 }
 
 } // namespace
+
+TEST_SUITE("wal/disk_margin") {
+
+    TEST_CASE("a disk is low at a tenth, at 1 GiB, or when it will be before we look again") {
+        using std::chrono::milliseconds;
+        constexpr std::uint64_t kMiB = 1 << 20;
+        const DiskMargin::Time t0{};
+        DiskMargin still;
+        CHECK(!still.low(5 * kMiB, 40 * kMiB, t0));
+        CHECK(still.low(3 * kMiB, 40 * kMiB, t0 + milliseconds(20)));
+        CHECK(!still.low(1100 * kMiB, 400'000 * kMiB, t0 + milliseconds(2000)));
+        DiskMargin slow, fast, freed;
+        for (int i = 0; i <= 100; ++i) { // 5 s: 1 MiB/s, 6 MiB/s, and growing
+            const auto now = t0 + milliseconds(50 * i);
+            const auto n = static_cast<std::uint64_t>(i);
+            CHECK(!slow.low(40 * kMiB - n * kMiB / 20, 100 * kMiB, now));
+            // 10 MiB is the tenth, 12 MiB go in the 2 s: low below 22 MiB, which is after 3 s.
+            const bool low = fast.low(40 * kMiB - n * kMiB * 6 / 20, 100 * kMiB, now);
+            if (i < 58 || i > 62)
+                CHECK(low == (i > 60));
+            CHECK(!freed.low(11 * kMiB + n * kMiB, 100 * kMiB, now));
+        }
+    }
+}
 
 TEST_SUITE("wal/ship state") {
     TEST_CASE("a new directory is private and has a writer id that stays") {
