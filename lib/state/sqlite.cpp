@@ -6,6 +6,9 @@
 
 #include <fcntl.h>
 
+#include <chrono>
+#include <thread>
+
 namespace zl {
 
 namespace {
@@ -20,6 +23,20 @@ Error sqlite_error(sqlite3* db, int code, const std::string& what) {
         kind = ErrorKind::denied;
     std::string reason = db ? sqlite3_errmsg(db) : sqlite3_errstr(code);
     return Error(kind, what + ": " + reason);
+}
+
+constexpr std::chrono::milliseconds kBusyTime{30000};
+
+/// The busy timeout does not hold for this: of several that make the same database at once, all but
+/// one may be told that it is locked. https://www.sqlite.org/c3ref/busy_handler.html (deadlocks).
+int switch_to_wal(sqlite3* db) {
+    const auto end = std::chrono::steady_clock::now() + kBusyTime;
+    for (;;) {
+        const int code = sqlite3_exec(db, "PRAGMA journal_mode=WAL", nullptr, nullptr, nullptr);
+        if ((code & 0xFF) != SQLITE_BUSY || std::chrono::steady_clock::now() > end)
+            return code;
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
 }
 
 } // namespace
@@ -39,12 +56,12 @@ Db::Db(const std::string& path) : path_(path) {
     db_.reset(raw);
     if (code == SQLITE_OK) {
         sqlite3_extended_result_codes(raw, 1);
-        sqlite3_busy_timeout(raw, 30000);
-        code = sqlite3_exec(raw,
-                            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                            "PRAGMA foreign_keys=ON;",
-                            nullptr, nullptr, nullptr);
+        sqlite3_busy_timeout(raw, static_cast<int>(kBusyTime.count()));
+        code = switch_to_wal(raw);
     }
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(raw, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;", nullptr,
+                            nullptr, nullptr);
     if (code != SQLITE_OK)
         throw sqlite_error(raw, code, "state database " + path);
 }

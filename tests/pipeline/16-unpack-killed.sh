@@ -116,7 +116,8 @@ say "killed at any moment"
 for i in $(seq 12); do
     rm -rf "$T/w"
     mkdir "$T/w"
-    timeout -s KILL 0.0$((RANDOM % 9 + 1)) zl-unpack -C "$T/w/d" <"$T/layer" 2>/dev/null || true
+    # In the foreground: else it kills itself as well, before zl-unpack has ended (and let go of its stage).
+    timeout --foreground -s KILL 0.0$((RANDOM % 9 + 1)) zl-unpack -C "$T/w/d" <"$T/layer" 2>/dev/null || true
     [ ! -e "$T/w/d" ] || same_tree "$T/tree" "$T/w/d"
     rm -rf "$T/w/d"
     zl-unpack -C "$T/w/d" <"$T/layer"

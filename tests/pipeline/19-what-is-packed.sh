@@ -39,7 +39,7 @@ say "-o: all or nothing, never the file of before half gone"
 zl-pack -o "$T/o" "$T/tree"
 zl-pack "$T/tree" | cmp - "$T/o"
 echo old >"$T/o2"
-timeout -s KILL 0.05 zl-pack -o "$T/o2" "$T/tree" || true
+timeout --foreground -s KILL 0.05 zl-pack -o "$T/o2" "$T/tree" || true
 [ "$(cat "$T/o2")" = old ] || cmp "$T/o2" "$T/o"
 zl-pack -o - "$T/tree" | cmp - "$T/o"
 

@@ -38,7 +38,7 @@ zl-pull -o "$T/o" web/1
 cmp "$T/o" "$T/l1"
 [ -z "$(find "$T" -maxdepth 1 -name '.o.*')" ]
 rm "$T/o"
-timeout -s KILL 0.03 zl-pull --bwlimit 20MiB --part-size 1MiB -o "$T/o" web/1 || true
+timeout --foreground -s KILL 0.03 zl-pull --bwlimit 20MiB --part-size 1MiB -o "$T/o" web/1 || true
 [ ! -e "$T/o" ] || cmp "$T/o" "$T/l1"
 zl-pull -o "$T/o" web/1
 cmp "$T/o" "$T/l1"

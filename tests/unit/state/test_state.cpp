@@ -4,8 +4,11 @@
 #include <doctest/doctest.h>
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 using namespace zl;
 
@@ -84,6 +87,42 @@ TEST_SUITE("state/state_db") {
         auto mode = std::filesystem::status(dir.path + "/s.db").permissions();
         CHECK((mode & std::filesystem::perms::others_all) == std::filesystem::perms::none);
         CHECK((mode & std::filesystem::perms::group_all) == std::filesystem::perms::none);
+    }
+
+    TEST_CASE("several processes may be the first") {
+        int failed = 0;
+        for (int round = 0; round < 60; ++round) {
+            TempDir dir;
+            int gate[2];
+            REQUIRE(::pipe(gate) == 0);
+            std::vector<pid_t> children;
+            for (int i = 0; i < 6; ++i) {
+                children.push_back(::fork());
+                if (children.back() != 0)
+                    continue;
+                int code = 1;
+                try {
+                    char c;
+                    ::close(gate[1]);
+                    PushRow row = sample();
+                    row.spool += std::to_string(i);
+                    if (::read(gate[0], &c, 1) == 0)
+                        StateDb(dir.path + "/s.db").insert_push(row);
+                    code = 0;
+                } catch (const std::exception&) {
+                }
+                ::_exit(code);
+            }
+            ::close(gate[0]);
+            ::close(gate[1]); // go
+            for (pid_t child : children) {
+                int status = 1;
+                ::waitpid(child, &status, 0);
+                failed += status != 0;
+            }
+            CHECK(StateDb(dir.path + "/s.db").pushes().size() == 6);
+        }
+        CHECK(failed == 0);
     }
 
     TEST_CASE("a file that is no database, or a newer one, is refused and left alone") {
