@@ -37,9 +37,12 @@ const std::optional<ReplicaMetadata>& ReplicaCatalogue::metadata() {
             throw;
     }
     if (*metadata_ && (*metadata_)->foreign())
-        throw Error(ErrorKind::data,
-                    store_.describe(keys_.metadata()) + ": no \"format\": not written by zl",
-                    "a replica of zlayer-storage is restored with its own tools");
+        throw Error(
+            ErrorKind::data,
+            store_.describe(keys_.metadata()) + ": no \"format\": not written by zl",
+            "this looks like a replica of zlayer-storage; what can be had of it by hand is in "
+            "zl-recovery(7), the newest snapshot: zstd -d of " +
+                (*metadata_)->latest_snapshot);
     return *metadata_;
 }
 

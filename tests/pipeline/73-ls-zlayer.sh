@@ -37,6 +37,17 @@ expect_exit 0 zl-ls --json "$digest"
 jq -e '.kind == "zlayer" and .file_count == 3' "$OUT" >"$T/.jq"
 expect_exit 65 zl-ls db/old
 
+say "a replica is refused by name, and zl-recovery(7) gets its snapshot as printed"
+expect_exit 65 zl-restore -o "$T/no.db" old
+expect_grep 'zlayer-storage.*zl-recovery\(7\).*20260613_152709.sqlite.zst' "$ERR"
+[ ! -e "$T/no.db" ]
+awk '/^# /{on = $0 == "# A REPLICA OF ZLAYER-STORAGE"} on && /^```/{lines = !lines; next} on && lines' \
+    "$support/../../man/zl-recovery.7.scd" >"$T/lines"
+[ "$(wc -l <"$T/lines")" = 2 ]
+cp -r "$T/store/db/old" "$T/copy"
+[ "$(cd "$T/copy" && bash -euo pipefail "$T/lines" 2>/dev/null)" = ok ]
+[ "$(sqlite3 "$T/copy/old.db" 'SELECT count(*) FROM t')" -ge 0 ]
+
 say "a layer can be had; its contents have no table"
 zl-pull "$digest" | zstd -dc | cmp - "$T/layer.tar"
 expect_exit 64 zl-ls "$digest:/"
