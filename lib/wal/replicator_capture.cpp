@@ -18,6 +18,7 @@ constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;
 constexpr std::uint64_t kCheckpointBytes = 4 << 20;
+constexpr Millis kStalled{500};
 constexpr Millis kSlowStore{std::chrono::minutes(1)};
 constexpr Millis kMaxCheckpointBackoff{10000};
 
@@ -176,14 +177,19 @@ void Replicator::Impl::look_at_place() {
     }
 }
 
+/// An outage, or what may become one: requests are retried for long before they count as failed,
+/// and the disk may be full by then.
+bool Replicator::Impl::nothing_gets_through() const {
+    const Steady::time_point since = sending_since;
+    return !store_works || (since != Steady::time_point{} && Steady::now() > since + kStalled);
+}
+
 /// During an outage, the file system of the database or the cache is nearly full, and what we keep
 /// is a part of it. A disk that is just always nearly full is no reason to stop.
 bool Replicator::Impl::disk_is_low(std::uint64_t ours) {
-    if (store_works)
-        return false;
     const bool db_low = db_disk.low(capture->db().path()),
                cache_low = cache_disk.low(options.cache_dir);
-    return ours >= kCheckpointBytes && (db_low || cache_low);
+    return nothing_gets_through() && ours >= kCheckpointBytes && (db_low || cache_low);
 }
 
 std::uint64_t Replicator::Impl::pending_wal() {
@@ -213,9 +219,8 @@ bool Replicator::Impl::hold_back() {
     // A store that works will have taken the cache soon; one that is slower than the commits for
     // long is as bad as none.
     // The first snapshot of a generation must come first, however slowly.
-    const bool slow = Steady::now() > *held_back_since + kSlowStore &&
-                      upload_limit() == UINT64_MAX;
-    if (one_shot || !(slow || !store_works) || !options.max_wal ||
+    const bool slow = Steady::now() > *held_back_since + kSlowStore && upload_limit() == UINT64_MAX;
+    if (one_shot || !(slow || !store_works || disk_low) || !options.max_wal ||
         (wal <= *options.max_wal && !disk_low))
         return true;
     view_cancel = true; // a snapshot under way fails its checksum, or at its next read
@@ -235,7 +240,7 @@ void Replicator::Impl::end_gap() {
     monitor.update([](ShipStatus& s) { s.state = "gap"; });
     // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock.
     const bool needs_snapshot = upload_limit() != UINT64_MAX;
-    if (!store_works ||
+    if (nothing_gets_through() ||
         (!needs_snapshot && state.queue_size().bytes > options.max_cache_size / 2))
         return;
     continuity = capture->attach(lost_reason);

@@ -46,6 +46,7 @@ struct Replicator::Impl {
     bool settled(); ///< there is a position to capture from, or it could be made now
     void tick();
     void look_at_place();
+    bool nothing_gets_through() const;
     bool disk_is_low(std::uint64_t ours);
     bool wal_is_too_large();
     std::uint64_t pending_wal();
@@ -104,15 +105,17 @@ struct Replicator::Impl {
     std::uint64_t resyncs_before = 0; ///< of databases that were let go
 
     // Between the threads.
-    /// Held for one request of the uploader, and while the lineage is settled or continued anew: head
-    /// and acknowledged position must not move apart while they are compared, and no segment may be
-    /// dropped that is on its way.
+    /// Held for one request of the uploader, and while the lineage is settled or continued anew:
+    /// head and acknowledged position must not move apart while they are compared, and no segment
+    /// may be dropped that is on its way.
     std::mutex lineage_mutex;
     std::mutex handover;
     std::optional<std::promise<std::optional<Capture::View>>> view_wanted;
     std::atomic<bool> view_in_use = false, view_cancel = false, abandoned = false,
                       drained_out = false, store_works = true, conditional = true, ended = false,
                       one_shot = false, snapshot_differs = false;
+    /// What is being sent was begun then; zero: nothing is.
+    std::atomic<Steady::time_point> sending_since{};
     std::atomic<std::uint64_t> changes = 0; ///< captured, acknowledged, snapshot made, ...
     std::uint64_t published = UINT64_MAX;   ///< changes that the status shows
     std::atomic<std::uint64_t> flushes_asked = 0, flushes_done = 0, flush_target = 0;

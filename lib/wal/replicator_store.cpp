@@ -55,7 +55,9 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 conditional = how.conditional = probe_conditional();
                 uploader = std::make_unique<SegmentUploader>(store, keys, state, how, log);
             }
+            sending_since = Steady::now();
             while (!stop.stop_requested() && send_one()) {
+                sending_since = Steady::now();
                 monitor.update([&](ShipStatus& s) {
                     s.last_wal_sync = now_wall();
                     if (!store_works)
@@ -70,6 +72,7 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 if (drained_out || one_shot || flushes_asked > 0)
                     watch.wake();
             }
+            sending_since = Steady::time_point{};
             store_works = true;
             wait = kFirstPause;
         } catch (const Interrupted&) {

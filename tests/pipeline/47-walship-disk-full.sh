@@ -21,6 +21,14 @@ flush_and_check() {
     drain_ship
 }
 
+# More than once: what the shipper has just finished with is freed after it.
+fill() {
+    for _ in 1 2 3 4; do
+        cat /dev/zero >>"$cache/filler" 2>/dev/null || true
+        sleep 0.2
+    done
+}
+
 say "the disk of the cache is full"
 new_db
 cache=$T/cache
@@ -28,7 +36,7 @@ mkdir "$cache"
 mount -t tmpfs -o size=4m,mode=700 tmpfs "$cache"
 start_ship --sync-interval 100ms --cache-dir "$cache"
 within 10 eval '[ "$(status_of .state)" = streaming ]'
-dd if=/dev/zero of="$cache/filler" bs=64k 2>/dev/null || true
+fill
 app_writes 3 700
 within 10 says
 expect_grep 'cache' "$T/ship.err"
@@ -43,7 +51,7 @@ flush_and_check
 say "killed while it was full: the next start goes on"
 start_ship --sync-interval 100ms --cache-dir "$cache"
 within 10 eval '[ "$(status_of .state)" = streaming ]'
-dd if=/dev/zero of="$cache/filler" bs=64k 2>/dev/null || true
+fill
 : >"$T/ship.err"
 app_writes 2 700
 within 10 says
