@@ -109,6 +109,7 @@ Capture::Continuity Capture::attach(std::string& reason) {
         reason = "the WAL has other content than what was captured of it";
     else
         return Continuity::kept;
+    is_shorter_ = at && index->max_frame > 0 && index->salt == at->salt;
     return Continuity::lost;
 }
 
@@ -263,8 +264,10 @@ Capture::Checkpoint Capture::checkpoint(std::string& reason) {
         take(*tail, *pages, tail_frames);
     if (!result)
         return Checkpoint::busy;
-    if (result->complete())
+    if (result->complete()) {
         since_checkpoint_ = 0;
+        note_checkpointed(position_->checksum);
+    }
     return result->complete() ? Checkpoint::complete : Checkpoint::partial;
 }
 

@@ -90,7 +90,8 @@ public:
 
     /// Compare every page with its hash and take what differs as one segment marked @p reason.
     /// false: it differs so much that a new generation is cheaper, or the page size does; nothing
-    /// was captured then. @p gap_from is recorded in the segment.
+    /// was captured then. @p gap_from is recorded in the segment. Warns when commits that were
+    /// captured are gone, as after a loss of power with synchronous=NORMAL.
     bool compare(const std::string& reason, std::optional<TimePoint> gap_from);
     /// Checksum of the live database as of now, storing every page's hash; the position is gone
     /// until begin_generation() or adopt() follows.
@@ -126,6 +127,8 @@ private:
     std::optional<WalPosition> start_of_wal(const WalIndex& index) const;
     void note_begin(const WalIndex& index);
     bool all_captured_at_begin() const;
+    void note_checkpointed(DbChecksum checksum);
+    void warn_if_gone_back(const Scan& now);
     std::optional<WalPosition> next_from(const WalIndex& index, std::string& reason);
     void backfill_ahead();
     std::vector<std::uint32_t> unwritten(const WalBatch& batch) const;
@@ -149,6 +152,7 @@ private:
     std::optional<ShipPosition> position_; ///< as in state_
     WalPosition begun_;                    ///< salt and last frame when the read lock was taken
     int misreads_ = 0;
+    bool is_shorter_ = false;              ///< the WAL has lost frames that were captured
     Scan scanned_;
     std::uint64_t wal_frames_ = 0, since_checkpoint_ = 0, checkpoints_ = 0;
     /// What moves when a checkpointer, or we, write into the file.

@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kScanBytes = 4 << 20;
 /// A difference of at most this is worth a segment whatever the size of the database.
 constexpr std::uint64_t kSmallDelta = 4 << 20;
+/// Note in the state: checksum of the database at our last complete checkpoint.
+constexpr const char* kCheckpointed = "checkpointed";
 
 } // namespace
 
@@ -62,6 +64,23 @@ void Capture::scan(Scan& scan, const ScanVisitor& visit) {
     }
 }
 
+/// A database of this checksum is in the file alone, and on the disk. With synchronous=NORMAL what is
+/// written after it is so only at the next checkpoint: a loss of power leads back to here, or to
+/// somewhere in the WAL that follows.
+void Capture::note_checkpointed(DbChecksum checksum) {
+    state_.set_note(kCheckpointed, std::to_string(checksum));
+}
+
+void Capture::warn_if_gone_back(const Scan& now) {
+    if (is_shorter_ || state_.note(kCheckpointed) == std::to_string(now.checksum))
+        log_.warn(db_->path() +
+                  " has lost commits that were captured: with synchronous=NORMAL a loss of power does "
+                  "that, or an older copy was put in its place. It is shipped as it is now; what it "
+                  "lost is restorable: zl-restore --sequence " +
+                  std::to_string(position_->sequence));
+    is_shorter_ = false;
+}
+
 bool Capture::compare(const std::string& reason, std::optional<TimePoint> gap_from) {
     if (!position_ || position_->page_size != db_->page_size())
         return false;
@@ -81,7 +100,12 @@ bool Capture::compare(const std::string& reason, std::optional<TimePoint> gap_fr
     });
     if (!cheap)
         return false;
-    if (differing.empty() && now.page_count == position_->page_count) {
+    const bool same = differing.empty() && now.page_count == position_->page_count;
+    if (!same)
+        warn_if_gone_back(now);
+    if (now.wal.frame == 0)
+        note_checkpointed(now.checksum);
+    if (same) {
         if (now.checksum != position_->checksum)
             return false; // our own hashes are damaged
         position_->wal = now.wal;
@@ -112,6 +136,8 @@ DbChecksum Capture::rehash() {
         state_.put_hashes(first, hashes);
         return true;
     });
+    if (scanned_.wal.frame == 0)
+        note_checkpointed(scanned_.checksum);
     return scanned_.checksum;
 }
 

@@ -2,6 +2,7 @@
 """walwriter.py  -- an application whose every acknowledged commit is known, and who checks for it
 
   write DB --rate TPS --seconds N --log FILE [--size BYTES] [--big] [--autocheckpoint N]
+        [--synchronous MODE]
       inserts rows (id, time, blob, its SHA-256) in BEGIN IMMEDIATE .. COMMIT; after each commit
       appends `ID NANOSECONDS SHA256` to the log: what is there, the application was told is done.
       Ends after N seconds or at SIGTERM with one line of JSON: commits, busy, p50/p99/max in ms.
@@ -93,6 +94,8 @@ def write(o):
     db.execute('PRAGMA busy_timeout = 0')
     if o.autocheckpoint is not None:
         db.execute('PRAGMA wal_autocheckpoint = %d' % o.autocheckpoint)
+    if o.synchronous is not None:
+        db.execute('PRAGMA synchronous = ' + o.synchronous)
     prepare(db, stop)
     rows = 200 if o.big else 1
     log = os.open(o.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -262,6 +265,7 @@ def main():
     p.add_argument('--size', type=int, default=200)
     p.add_argument('--big', action='store_true')
     p.add_argument('--autocheckpoint', type=int)
+    p.add_argument('--synchronous', choices=['off', 'normal', 'full', 'extra'])
     p.set_defaults(run=write)
     p = modes.add_parser('checkpoint')
     p.add_argument('database')
