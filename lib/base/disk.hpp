@@ -11,4 +11,8 @@ namespace zl {
 /// nullopt if it cannot be told.
 std::optional<std::uint64_t> free_space(const std::string& path);
 
+/// Throws io when it can be told that @p size bytes do not fit there: better said before than after an
+/// hour.
+void require_space(const std::string& path, std::uint64_t size);
+
 } // namespace zl

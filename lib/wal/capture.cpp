@@ -90,6 +90,7 @@ Capture::Continuity Capture::attach(std::string& reason) {
     if (!index)
         throw Error(ErrorKind::transient, db_->path() + ": the wal-index does not settle");
     note_begin(*index);
+    wal_is_cut_ = false;
     if (!position_)
         return Continuity::no_position;
     const WalPosition* at = position_->wal ? &*position_->wal : nullptr;
@@ -103,13 +104,12 @@ Capture::Continuity Capture::attach(std::string& reason) {
         reason = "the WAL was emptied while no shipper ran";
     else if (index->salt != at->salt)
         reason = "the WAL was restarted while no shipper ran";
-    else if (index->max_frame < at->frame)
+    else if (wal_is_cut_ = index->max_frame < at->frame; wal_is_cut_)
         reason = "the WAL is shorter than what was captured of it";
-    else if (!wal_.holds(*at))
+    else if (wal_is_cut_ = !wal_.holds(*at); wal_is_cut_)
         reason = "the WAL has other content than what was captured of it";
     else
         return Continuity::kept;
-    is_shorter_ = at && index->max_frame > 0 && index->salt == at->salt;
     return Continuity::lost;
 }
 

@@ -96,12 +96,12 @@ public:
     /// Checksum of the live database as of now, storing every page's hash; the position is gone
     /// until begin_generation() or adopt() follows.
     DbChecksum rehash();
-    /// The same without storing anything: whether the live database is what @p head leads to.
+    /// Whether the live database, as of now, is what @p head leads to. Stores nothing.
     bool equals(const SegmentHeader& head);
     /// After rehash(): the claim of a new generation, whose state is that of rehash().
     void begin_generation(const Fork& fork);
-    /// The database equals @p head (equals() said so), which becomes our position; false: no more.
-    bool adopt(const SegmentHeader& head);
+    /// After equals(@p head) said so: that becomes our position, whatever was committed since.
+    void adopt(const SegmentHeader& head);
     const std::optional<ShipPosition>& position() const { return position_; }
 
     /// The state at the position, for a snapshot: consistent until end_read(), checkpoint() or
@@ -128,13 +128,14 @@ private:
     void note_begin(const WalIndex& index);
     bool all_captured_at_begin() const;
     void note_checkpointed(DbChecksum checksum);
-    void warn_if_gone_back(const Scan& now);
+    void warn_if_gone_back(const ShipPosition& from, DbChecksum now);
     std::optional<WalPosition> next_from(const WalIndex& index, std::string& reason);
     void backfill_ahead();
     std::vector<std::uint32_t> unwritten(const WalBatch& batch) const;
     std::vector<WalBatch::Place> overlay(const WalIndex& index);
     Scan scan_start();
     void scan(Scan& scan, const ScanVisitor& visit);
+    void store_hashes(Scan& scan);
     void take(const WalBatch& batch, PageSource& pages, std::uint64_t frames);
     SegmentHeader next_header();
     void write_segment(SegmentHeader& header, const std::vector<std::uint32_t>& list,
@@ -152,8 +153,8 @@ private:
     std::optional<ShipPosition> position_; ///< as in state_
     WalPosition begun_;                    ///< salt and last frame when the read lock was taken
     int misreads_ = 0;
-    bool is_shorter_ = false;              ///< the WAL has lost frames that were captured
-    Scan scanned_;
+    bool wal_is_cut_ = false;              ///< it has lost frames that were captured
+    Scan scanned_;                         ///< of the last rehash() or equals()
     std::uint64_t wal_frames_ = 0, since_checkpoint_ = 0, checkpoints_ = 0;
     /// What moves when a checkpointer, or we, write into the file.
     struct Written {

@@ -71,14 +71,15 @@ void Capture::note_checkpointed(DbChecksum checksum) {
     state_.set_note(kCheckpointed, std::to_string(checksum));
 }
 
-void Capture::warn_if_gone_back(const Scan& now) {
-    if (is_shorter_ || state_.note(kCheckpointed) == std::to_string(now.checksum))
+/// @p from: where we were, @p now: what the database is, another state.
+void Capture::warn_if_gone_back(const ShipPosition& from, DbChecksum now) {
+    if (wal_is_cut_ || state_.note(kCheckpointed) == std::to_string(now))
         log_.warn(db_->path() +
                   " has lost commits that were captured: with synchronous=NORMAL a loss of power does "
                   "that, or an older copy was put in its place. It is shipped as it is now; what it "
                   "lost is restorable: zl-restore --sequence " +
-                  std::to_string(position_->sequence));
-    is_shorter_ = false;
+                  std::to_string(from.sequence));
+    wal_is_cut_ = false;
 }
 
 bool Capture::compare(const std::string& reason, std::optional<TimePoint> gap_from) {
@@ -102,7 +103,7 @@ bool Capture::compare(const std::string& reason, std::optional<TimePoint> gap_fr
         return false;
     const bool same = differing.empty() && now.page_count == position_->page_count;
     if (!same)
-        warn_if_gone_back(now);
+        warn_if_gone_back(*position_, now.checksum);
     if (now.wal.frame == 0)
         note_checkpointed(now.checksum);
     if (same) {
@@ -128,14 +129,20 @@ bool Capture::compare(const std::string& reason, std::optional<TimePoint> gap_fr
     return false;
 }
 
-DbChecksum Capture::rehash() {
-    position_.reset();
-    state_.begin_rehash();
-    scanned_ = scan_start();
-    scan(scanned_, [&](std::uint32_t first, const std::vector<std::uint64_t>& hashes) {
+void Capture::store_hashes(Scan& scan) {
+    this->scan(scan, [&](std::uint32_t first, const std::vector<std::uint64_t>& hashes) {
         state_.put_hashes(first, hashes);
         return true;
     });
+}
+
+DbChecksum Capture::rehash() {
+    const std::optional<ShipPosition> from = std::exchange(position_, std::nullopt);
+    state_.begin_rehash();
+    scanned_ = scan_start();
+    store_hashes(scanned_);
+    if (from && from->checksum != scanned_.checksum)
+        warn_if_gone_back(*from, scanned_.checksum);
     if (scanned_.wal.frame == 0)
         note_checkpointed(scanned_.checksum);
     return scanned_.checksum;
@@ -144,16 +151,21 @@ DbChecksum Capture::rehash() {
 bool Capture::equals(const SegmentHeader& head) {
     if (head.page_size != db_->page_size())
         return false;
-    Scan now = scan_start();
-    if (now.page_count != head.page_count)
+    scanned_ = scan_start();
+    if (scanned_.page_count != head.page_count)
         return false;
-    scan(now, [](std::uint32_t, const std::vector<std::uint64_t>&) { return true; });
-    return now.checksum == head.checksum_after;
+    scan(scanned_, [](std::uint32_t, const std::vector<std::uint64_t>&) { return true; });
+    return scanned_.checksum == head.checksum_after;
 }
 
-bool Capture::adopt(const SegmentHeader& head) {
-    if (rehash() != head.checksum_after || scanned_.page_count != head.page_count)
-        return false; // a commit came in between
+void Capture::adopt(const SegmentHeader& head) {
+    position_.reset();
+    state_.begin_rehash();
+    // The same state as in equals(): the read lock is held since.
+    scanned_.checksum = 0;
+    store_hashes(scanned_);
+    if (scanned_.checksum != head.checksum_after)
+        throw Error(ErrorKind::transient, db_->path() + " was changed outside of its WAL just now");
     QueuedSegment q;
     q.sequence = head.sequence;
     q.id = head.id();
@@ -174,7 +186,6 @@ bool Capture::adopt(const SegmentHeader& head) {
     state_.adopt(q);
     state_.set_position(p);
     position_ = p;
-    return true;
 }
 
 } // namespace zl

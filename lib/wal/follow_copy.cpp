@@ -1,6 +1,7 @@
 #include "wal/follow_copy.hpp"
 
 #include "base/crash_point.hpp"
+#include "base/disk.hpp"
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "wal/rollback_journal.hpp"
@@ -178,6 +179,8 @@ public:
     }
 
     void prove(const Pages& pages) {
+        if (to_.page_count > from_.page_count) // pages that no segment has count as zeros
+            require_space(copy_.file_, std::uint64_t{to_.page_count - from_.page_count} * size_);
         sum_ = from_.after;
         journal_.record(1, page1_);
         put_fields(page1_, copy_.state_.source); // as the source had it
@@ -194,13 +197,17 @@ public:
                 keep_old(page);
             }
         });
-        for (std::uint64_t p = std::uint64_t{to_.page_count} + 1; p <= from_.page_count; ++p)
+        for (std::uint64_t p = std::uint64_t{to_.page_count} + 1; p <= from_.page_count; ++p) {
+            stop_if_asked();
             if (p != lock_page(size_))
                 keep_old(static_cast<std::uint32_t>(p));
+        }
         const std::vector<std::byte> zeros(size_);
-        for (std::uint64_t p = std::uint64_t{from_.page_count} + 1; p <= to_.page_count; ++p)
+        for (std::uint64_t p = std::uint64_t{from_.page_count} + 1; p <= to_.page_count; ++p) {
+            stop_if_asked();
             if (auto page = static_cast<std::uint32_t>(p); wanted(page) && !seen.contains(page))
                 sum_ += page_hash(page, zeros);
+        }
         if (sum_ != to_.after)
             throw Error(ErrorKind::data, copy_.file_ + ": at sequence " +
                                              std::to_string(to_.range.last) +

@@ -29,11 +29,20 @@ std::uint64_t size_of(int fd) {
     return static_cast<std::uint64_t>(st.st_size);
 }
 
+std::optional<TimePoint> newest_time(const KeepCatalogue& c) {
+    std::optional<TimePoint> newest;
+    for (const auto* list : {&c.segments(), &c.merged(), &c.snapshots()})
+        if (!list->empty())
+            newest = std::max(newest.value_or(list->back().time), list->back().time);
+    return newest;
+}
+
 } // namespace
 
 ReplicaKeeper::ReplicaKeeper(ObjectStore& store, const ReplicaKeys& keys, ShipState& state,
                              Options options, Log& log)
-    : store_(store), keys_(keys), state_(state), options_(std::move(options)), log_(log) {
+    : store_(store), keys_(keys), state_(state), options_(std::move(options)), log_(log),
+      age_clock_(state, log, options_.clock, options_.boot) {
     if (!options_.clock)
         options_.clock = now_wall;
     options_.fine = std::min(options_.fine, kLongest);
@@ -99,8 +108,9 @@ bool ReplicaKeeper::look() {
             merges_.push_back(std::move(m));
         // What is merged now may make more deletable: first the one, then the other.
         if (delete_due && merges_.empty()) {
-            for (Entry& e : plan_deletes(c, {*options_.retain, options_.fine, now, head}))
-                deletes_.push_back(std::move(e));
+            if (auto believed = age_clock_.now(newest_time(c)))
+                for (Entry& e : plan_deletes(c, {*options_.retain, options_.fine, *believed, head}))
+                    deletes_.push_back(std::move(e));
             if (deletes_.empty())
                 next_delete_look_ = now + kDeleteLookEvery;
         }

@@ -11,6 +11,7 @@
 
 #include "base/report.hpp"
 #include "store/object_store.hpp"
+#include "wal/age_clock.hpp"
 #include "wal/merge_plan.hpp"
 #include "wal/merger.hpp"
 #include "wal/replica_keys.hpp"
@@ -32,7 +33,8 @@ public:
     struct Options {
         std::optional<Millis> retain; ///< nullopt: delete nothing
         Millis fine{std::chrono::hours(24)};
-        std::function<TimePoint()> clock; ///< default: the wall clock
+        ReplicaClock::Now clock;    ///< default: the wall clock
+        ReplicaClock::Elapsed boot; ///< default: boot_time()
         /// Compressed bytes of the sources of one merge. On disk, in unnamed files in the cache
         /// directory: about twice that for as long as a merge takes.
         std::uint64_t max_merge_bytes = 64 << 20;
@@ -50,8 +52,6 @@ public:
     /// io, Interrupted (as the store does): nothing is lost, call again later. Objects that are
     /// missing or damaged, and missing rights to delete, are warned of once and passed over.
     bool step(std::stop_token stop);
-    /// When step() should be called again, if it returned false.
-    TimePoint next_due() const { return next_look_; }
 
 private:
     bool look();
@@ -69,6 +69,7 @@ private:
     ShipState& state_;
     Options options_;
     Log& log_;
+    AgeClock age_clock_;
     std::deque<PlannedMerge> merges_;
     std::deque<CatalogueEntry> deletes_;
     TimePoint next_look_{}, next_delete_look_{};

@@ -77,16 +77,15 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
     if (capture_.equals(last)) {
         state_.drop_queue();
         state_.clear_note("catalogue"); // others wrote: the keeper looks at what is there
-        if (capture_.adopt(last)) {
-            identify(last.db_id, last.generation);
-            const bool named = head.metadata && head.metadata->generation == last.generation &&
-                               !head.metadata->latest_snapshot.empty();
-            state_.set_note(kClaim, std::to_string(last.sequence));
-            state_.set_note(kOpened, named ? last.generation : "");
-            log_.info("the database equals segment " + std::to_string(last.sequence) +
-                      " of the replica: going on from there");
-            return;
-        }
+        capture_.adopt(last);
+        identify(last.db_id, last.generation);
+        const bool named = head.metadata && head.metadata->generation == last.generation &&
+                           !head.metadata->latest_snapshot.empty();
+        state_.set_note(kClaim, std::to_string(last.sequence));
+        state_.set_note(kOpened, named ? last.generation : "");
+        log_.info("the database equals segment " + std::to_string(last.sequence) +
+                  " of the replica: going on from there");
+        return;
     }
     const bool released =
         head.metadata && head.metadata->released && head.metadata->writer == last.writer;

@@ -112,7 +112,7 @@ void PageWriter::start_writeback(std::uint32_t first, std::uint64_t count) const
                       static_cast<off64_t>(count * page_size_), SYNC_FILE_RANGE_WRITE);
 }
 
-DbChecksum PageWriter::finish(std::uint32_t snapshot_pages) {
+DbChecksum PageWriter::finish(std::uint32_t snapshot_pages, std::stop_token stop) {
     const std::uint64_t all = page_count_ - (page_count_ >= lock_page(page_size_) ? 1u : 0u);
     std::uint64_t missing = all - written_;
     DbChecksum sum = sum_;
@@ -121,6 +121,8 @@ DbChecksum PageWriter::finish(std::uint32_t snapshot_pages) {
         const auto number = static_cast<std::uint32_t>(page);
         if (!wanted(number))
             continue;
+        if (stop.stop_requested()) // a store may promise terabytes of them
+            throw Interrupted();
         sum += page_hash(number, zeros);
         --missing;
     }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -53,10 +54,9 @@ public:
     /// The sum of all pages. @p snapshot_pages: the snapshot had so many; a page beyond that in no
     /// segment counts as zeros, which is what it reads as. Equal to the source's sum or the restore
     /// is wrong. Throws data when a page of the snapshot did not come.
-    DbChecksum finish(std::uint32_t snapshot_pages);
+    DbChecksum finish(std::uint32_t snapshot_pages, std::stop_token stop = {});
     /// Pages taken, each once. Those of zeros are left as holes.
     std::uint64_t pages_written() const { return written_; }
-    std::uint64_t bytes_written() const { return written_ * page_size_; }
 
 private:
     bool wanted(std::uint32_t page) const;

@@ -66,15 +66,19 @@ std::optional<SnapshotIndex> get_snapshot_index(ObjectStore& store, const std::s
     return read_snapshot_index(info->size, store.describe(key), read);
 }
 
-ReplicaHead read_replica_head(ObjectStore& store, const ReplicaKeys& keys) {
+ReplicaHead read_replica_head(ObjectStore& store, const ReplicaKeys& keys,
+                              std::uint64_t confirmed) {
     ReplicaHead head;
     head.metadata = get_replica_metadata(store, keys);
     if (head.metadata && head.metadata->foreign())
         throw Error(ErrorKind::data,
                     store.describe(keys.metadata()) + ": no \"format\": not written by zl",
                     kZLayerHint);
-    std::uint64_t known = head.metadata ? head.metadata->latest_wal_sequence : 0;
+    const std::uint64_t known = head.metadata ? head.metadata->latest_wal_sequence : 0;
     std::uint64_t last = last_listed(store, keys, known);
+    confirmed = std::max(confirmed, known);
+    if (last < confirmed && get_segment_header(store, keys.segment(confirmed)))
+        last = confirmed;
     if (last == 0 && known != 0)
         throw Error(ErrorKind::data,
                     store.describe(keys.segment(known)) + ": missing, though " +

@@ -16,14 +16,6 @@ RestoreJob::RestoreJob(ReplicaCatalogue& catalogue, const Restorer::Options& opt
     spool_ = std::make_unique<SegmentSpool>(catalogue_, spool_path(), progress_, stop_);
 }
 
-/// Better said before than after an hour.
-void RestoreJob::require_space(std::uint64_t size) {
-    const std::optional<std::uint64_t> available = free_space(directory_);
-    if (available && *available < size)
-        throw Error(ErrorKind::io, directory_ + ": no space left on device: " + format_size(size) +
-                                       " are needed, " + format_size(*available) + " are free");
-}
-
 /// A snapshot with segments behind it is tied to the chain by the first of them. Without any, its
 /// own last segment does that, if it is still there.
 void RestoreJob::tie_snapshot(const RestorePlan& plan) {
@@ -62,14 +54,14 @@ SegmentLink RestoreJob::follow_chain(const RestorePlan& plan) {
 RestoreOutcome RestoreJob::run(const RestorePlan& plan) {
     progress_.begin("fetching", plan.bytes);
     const SnapshotHeader& snapshot = plan.snapshot.header;
-    require_space(plan.bytes - plan.snapshot_size +
+    require_space(directory_, plan.bytes - plan.snapshot_size +
                   std::uint64_t{snapshot.page_size} * snapshot.page_count);
     spool_->fetch(plan.segments, options_.jobs);
     const SegmentLink target = follow_chain(plan);
     crash_point("restore.fetched");
 
     UniqueFd fd = open_file(db_path(), O_RDWR | O_CREAT | O_TRUNC, 0666);
-    require_space(std::uint64_t{target.page_size} * target.page_count);
+    require_space(directory_, std::uint64_t{target.page_size} * target.page_count);
     PageWriter writer(fd.get(), db_path(), target.page_size, target.page_count);
     for (auto s = plan.segments.rbegin(); s != plan.segments.rend(); ++s) {
         if (stop_.stop_requested())
@@ -80,7 +72,7 @@ RestoreOutcome RestoreJob::run(const RestorePlan& plan) {
     try {
         snapshot_bytes_ +=
             fetch_snapshot(catalogue_, plan, writer, options_.jobs, progress_, stop_);
-        const DbChecksum sum = writer.finish(snapshot.page_count);
+        const DbChecksum sum = writer.finish(snapshot.page_count, stop_);
         if (sum != target.after)
             throw Error(ErrorKind::data, "the database rebuilt from it has checksum " +
                                              std::to_string(sum) + ", expected " +

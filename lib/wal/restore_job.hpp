@@ -25,7 +25,6 @@ public:
     const SegmentLink& reached() const { return reached_; }
 
 private:
-    void require_space(std::uint64_t size);
     void tie_snapshot(const RestorePlan& plan);
     SegmentLink follow_chain(const RestorePlan& plan);
 

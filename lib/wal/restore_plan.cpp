@@ -154,6 +154,10 @@ void RestorePlanner::add_notes(const Base& base, const RestoreChain& chain, cons
         plan.notes.push_back("moments from " + format_rfc3339(*next.gap_from) + " to " +
                              format_rfc3339(next.time) + " were lost: taking the state before, " +
                              moment(plan.sequence, plan.time));
+    if (next.time > now_wall() + std::chrono::minutes(5))
+        plan.notes.push_back("what follows is dated " + format_rfc3339(next.time) +
+                             ", which is to come: a clock was wrong when it was shipped, and no time "
+                             "leads to it now. --list shows it, --sequence restores it");
 }
 
 RestorePlanner::Result RestorePlanner::plan_from(const Base& base, const RestoreTarget& target,

@@ -2,20 +2,13 @@
 
 #include "base/crash_point.hpp"
 #include "base/file.hpp"
+#include "wal/replica_clock.hpp"
 
 #include <fcntl.h>
-#include <time.h>
 
 namespace zl {
 
 namespace {
-
-std::chrono::milliseconds boot_time() {
-    timespec t{};
-    ::clock_gettime(CLOCK_BOOTTIME, &t);
-    return std::chrono::duration_cast<std::chrono::milliseconds>(
-        std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec));
-}
 
 /// `db/shop/web1/` -> `shop/web1`
 std::string name_of(const ReplicaKeys& keys) {
@@ -139,8 +132,8 @@ UniqueFd SegmentUploader::open_queued(const QueuedSegment& segment, const std::s
 }
 
 void SegmentUploader::check_head(const QueuedSegment& next) {
-    ReplicaHead head = read_replica_head(store_, keys_);
     QueuedSegment acknowledged = state_.acknowledged();
+    ReplicaHead head = read_replica_head(store_, keys_, acknowledged.sequence);
     // Without an id: a replica that vanished is begun anew, with numbers after the old ones.
     if (head.sequence() < acknowledged.sequence && acknowledged.id != Digest{})
         throw lost_segments(store_, keys_, acknowledged,

@@ -103,8 +103,10 @@ private:
         std::uint64_t left = std::uint64_t{index.header.page_count} * index.header.page_size;
         std::uint64_t compressed = 0;
         for (const SeekEntry& f : frames) {
+            // Compression adds less than that (ZSTD_COMPRESSBOUND): a frame fits in memory.
             if (f.content_size != std::min<std::uint64_t>(left, kSnapshotFrameSize) ||
-                f.compressed_size == 0)
+                f.compressed_size == 0 ||
+                f.compressed_size > f.content_size + f.content_size / 128 + 1024)
                 throw bad("a frame of " + std::to_string(f.content_size) + " bytes in " +
                           std::to_string(f.compressed_size) + " in its seek table");
             left -= f.content_size;

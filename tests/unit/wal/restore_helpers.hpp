@@ -1,6 +1,7 @@
 /// What the tests of restoring share beside the replicas.
 #pragma once
 
+#include "../store/forwarding_store.hpp"
 #include "restore_fixture.hpp"
 
 #include <atomic>
@@ -82,15 +83,13 @@ inline void fill(Replica& source, int n, unsigned seed = 1) {
     source.write_metadata();
 }
 
-/// Passes on, fails or counts, by operation and key.
-class Wrapped final : public ObjectStore {
+/// Fails or counts, by operation and key.
+class Wrapped final : public test::ForwardingStore {
 public:
-    explicit Wrapped(ObjectStore& inner) : inner_(inner) {}
+    using ForwardingStore::ForwardingStore;
     std::function<void(const std::string& verb, const std::string& key)> before;
     std::atomic<int> requests = 0;
 
-    std::string identity() const override { return inner_.identity(); }
-    std::string describe(const std::string& key) const override { return inner_.describe(key); }
     std::optional<ObjectInfo> head(const std::string& key) override {
         note("HEAD", key);
         return inner_.head(key);
@@ -100,41 +99,11 @@ public:
         note(options.range ? "RANGE" : "GET", key);
         return inner_.get(key, sink, options);
     }
-    std::string put(const std::string& key, const Body& body, const PutOptions& o) override {
-        return inner_.put(key, body, o);
-    }
-    void remove(const std::string& key) override { inner_.remove(key); }
     void list(const std::string& prefix, const ListOptions& options,
               const std::function<bool(const ObjectInfo&)>& visit) override {
         note("LIST", prefix);
         inner_.list(prefix, options, visit);
     }
-    std::string create_upload(const std::string& key, const PutOptions& o) override {
-        return inner_.create_upload(key, o);
-    }
-    std::string upload_part(const std::string& key, const std::string& id, int n, const Body& b,
-                            const std::function<void(std::int64_t)>& f) override {
-        return inner_.upload_part(key, id, n, b, f);
-    }
-    std::string upload_part_copy(const std::string& key, const std::string& id, int n,
-                                 const std::string& source, const std::string& etag,
-                                 ByteRange range) override {
-        return inner_.upload_part_copy(key, id, n, source, etag, range);
-    }
-    std::vector<PartInfo> list_parts(const std::string& key, const std::string& id) override {
-        return inner_.list_parts(key, id);
-    }
-    void complete_upload(const std::string& key, const std::string& id,
-                         const std::vector<PartInfo>& parts) override {
-        inner_.complete_upload(key, id, parts);
-    }
-    void abort_upload(const std::string& key, const std::string& id) override {
-        inner_.abort_upload(key, id);
-    }
-    std::vector<UploadInfo> list_uploads(const std::string& prefix) override {
-        return inner_.list_uploads(prefix);
-    }
-    Millis clock_offset() const override { return inner_.clock_offset(); }
 
 private:
     void note(const std::string& verb, const std::string& key) {
@@ -142,7 +111,6 @@ private:
         if (before)
             before(verb, key);
     }
-    ObjectStore& inner_;
 };
 
 } // namespace zl::restore_test

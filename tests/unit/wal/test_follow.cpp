@@ -92,6 +92,28 @@ TEST_SUITE("wal/follow") {
         }
     }
 
+    TEST_CASE("a state of pages that nobody sent: as much as fits, and it can be stopped") {
+        Replica source(512);
+        source.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v BLOB)");
+        source.claim();
+        source.snapshot();
+        Following f(source);
+        f.catch_up();
+        f.follower.reset();
+        const std::string before = whole_file(f.file);
+        std::stop_source stop;
+        auto copy = FollowCopy::open(f.file, stop.get_token());
+        REQUIRE(copy);
+        const auto no_pages = [](const PageVisitor&) {};
+        SegmentLink to = copy->link();
+        to.page_count = 0xFFFFFFFE; // 2 TiB
+        CHECK_THROWS_WITH_AS(copy->apply(to, no_pages), doctest::Contains("no space left"), Error);
+        to.page_count = 2000000;
+        stop.request_stop();
+        CHECK_THROWS_AS(copy->apply(to, no_pages), Interrupted);
+        CHECK(whole_file(f.file) == before);
+    }
+
     TEST_CASE("readers see one state or the next, never anything between") {
         Replica source;
         source.sql("CREATE TABLE a(x); CREATE TABLE b(x); CREATE TABLE pad(v BLOB);"

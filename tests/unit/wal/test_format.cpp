@@ -10,6 +10,7 @@
 #include "wal/replica_metadata.hpp"
 #include "wal/segment.hpp"
 #include "wal/snapshot.hpp"
+#include "wal/snapshot_header.hpp"
 #include "wal/wal_format.hpp"
 
 #include <doctest/doctest.h>
@@ -928,6 +929,28 @@ TEST_SUITE("wal/snapshot") {
         put_le32(std::as_writable_bytes(std::span(out.text)).last(9).data(), 0x7000000);
         CHECK(kind_of([&] { read_snapshot_index(size, "test", read); }) == ErrorKind::data);
         CHECK(largest < 100000);
+    }
+
+    TEST_CASE("a frame with far more bytes than its content needs is refused: it would be in memory") {
+        MemoryPages pages(pages_text(512, 3), 512);
+        SnapshotHeader header = example_snapshot();
+        MemorySink out;
+        write_snapshot(pages, header, out, 3, 1);
+        for (std::size_t more : {500U, 3000U}) { // bytes that say nothing, counted as of the frame
+            std::string bytes = out.text.substr(0, header.body_size) +
+                                skippable_frame(0, std::string(more, 'x'));
+            SnapshotHeader h = header;
+            h.body_size = bytes.size();
+            const std::string end =
+                skippable_frame(kSnapshotVariant, sealed(snapshot_header_line(h)));
+            bytes += end + encode_seek_table({{static_cast<std::uint32_t>(h.body_size), 3 * 512},
+                                              {static_cast<std::uint32_t>(end.size()), 0}});
+            CAPTURE(more);
+            if (more > 1024)
+                CHECK(kind_of([&] { index_of(bytes); }) == ErrorKind::data);
+            else
+                CHECK(index_of(bytes).frames.size() == 1);
+        }
     }
 
     TEST_CASE("a seek table larger than the first read") {

@@ -1,3 +1,4 @@
+#include "../store/forwarding_store.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "store/open_store.hpp"
@@ -58,15 +59,13 @@ public:
 };
 
 /// A store that counts, watches and fails on command.
-class Watched final : public ObjectStore {
+class Watched final : public test::ForwardingStore {
 public:
-    explicit Watched(ObjectStore& inner) : inner_(inner) {}
+    using ForwardingStore::ForwardingStore;
     std::function<void(const std::string& what, const std::string& key)> before;
     std::uint64_t requests = 0;
     bool conditional = true, unsupported = false;
 
-    std::string identity() const override { return inner_.identity(); }
-    std::string describe(const std::string& key) const override { return inner_.describe(key); }
     std::optional<ObjectInfo> head(const std::string& key) override {
         note("head", key);
         return inner_.head(key);
@@ -92,34 +91,6 @@ public:
         note("list", prefix);
         inner_.list(prefix, options, visit);
     }
-    std::string create_upload(const std::string& key, const PutOptions& o) override {
-        return inner_.create_upload(key, o);
-    }
-    std::string upload_part(const std::string& key, const std::string& id, int number,
-                            const Body& body,
-                            const std::function<void(std::int64_t)>& on_bytes) override {
-        return inner_.upload_part(key, id, number, body, on_bytes);
-    }
-    std::string upload_part_copy(const std::string& key, const std::string& id, int number,
-                                 const std::string& source, const std::string& etag,
-                                 ByteRange range) override {
-        return inner_.upload_part_copy(key, id, number, source, etag, range);
-    }
-    std::vector<PartInfo> list_parts(const std::string& key, const std::string& id) override {
-        return inner_.list_parts(key, id);
-    }
-    void complete_upload(const std::string& key, const std::string& id,
-                         const std::vector<PartInfo>& parts) override {
-        inner_.complete_upload(key, id, parts);
-    }
-    void abort_upload(const std::string& key, const std::string& id) override {
-        inner_.abort_upload(key, id);
-    }
-    std::vector<UploadInfo> list_uploads(const std::string& prefix) override {
-        return inner_.list_uploads(prefix);
-    }
-    Millis clock_offset() const override { return inner_.clock_offset(); }
-    bool conditional_allowed() const override { return conditional; }
 
 private:
     void note(const std::string& what, const std::string& key) {
@@ -127,7 +98,6 @@ private:
         if (before)
             before(what, key);
     }
-    ObjectStore& inner_;
 };
 
 using Pages = std::map<std::uint32_t, std::vector<std::byte>>;
@@ -274,7 +244,10 @@ struct Replica {
     ReplicaKeeper keeper(std::optional<Millis> retain = hours(24 * 7)) {
         ReplicaKeeper::Options options;
         options.retain = retain;
-        options.clock = [this] { return now; };
+        options.clock = [this] { return now + wrong; };
+        if (!state->note("clock")) // this host has run before
+            state->set_note("clock", format_rfc3339(now));
+        options.boot = [this] { return Millis(now.time_since_epoch().count()); };
         return {store, keys, *state, options, log};
     }
 
@@ -286,6 +259,7 @@ struct Replica {
     std::unique_ptr<ShipState> state;
     std::mt19937_64 random{42};
     TimePoint now = parse_time("2026-01-01T00:30:00Z");
+    Millis wrong{0}; ///< how far the wall clock is ahead of it
     Pages pages, changed;
     std::string generation;
     std::uint64_t sequence = 0;
@@ -574,6 +548,54 @@ TEST_SUITE("wal/keep") {
         CHECK(s.singles == 1);
         CHECK(s.objects.back().range == SequenceRange{r.sequence, r.sequence});
         CHECK(reachable(r, s).contains(r.sequence));
+    }
+
+    TEST_CASE("a clock that goes wrong deletes nothing; one that stays so is believed") {
+        Replica r;
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 100; ++i)
+            r.commit(seconds(2));
+        r.snapshot();
+        const auto deletes_in = [&](Millis time, std::optional<ReplicaKeeper> keeper) {
+            std::uint64_t deletes = 0;
+            r.store.before = [&](const std::string& what, const std::string&) {
+                deletes += what == "remove";
+            };
+            for (const TimePoint end = r.now + time; r.now < end; r.now += minutes(11)) {
+                r.commit(seconds(1));
+                run_all(*keeper);
+            }
+            r.store.before = {};
+            return deletes;
+        };
+        CHECK(deletes_in(minutes(30), r.keeper(hours(24))) == 0);
+        r.wrong = hours(24 * 10);
+        CHECK(deletes_in(minutes(30), r.keeper(hours(24))) == 0); // since the last run
+        r.wrong = Millis(0);
+        CHECK(r.log.all.size() == 1);
+        std::optional<ReplicaKeeper> on(r.keeper(hours(24)));
+        run_all(*on);
+        r.wrong = hours(24 * 10); // under it
+        CHECK(deletes_in(minutes(50), std::move(on)) == 0);
+        CHECK(r.log.all.size() == 2);
+        check_content(r);
+        CHECK(deletes_in(hours(2), r.keeper(hours(24))) > 50);
+        r.wrong = Millis(0);
+        check_content(r);
+    }
+
+    TEST_CASE("a cache directory that is new knows the time from the replica") {
+        Replica r;
+        r.fork("00000000000000a1");
+        for (int i = 0; i < 100; ++i)
+            r.commit(seconds(2));
+        r.snapshot();
+        AgeClock clock(*r.state, r.log, [&] { return r.now + r.wrong; }, [] { return Millis(0); });
+        r.wrong = hours(24 * 10);
+        CHECK_FALSE(clock.now(r.now));
+        r.wrong = minutes(59);
+        CHECK(clock.now(r.now) == r.now + minutes(59));
+        CHECK(AgeClock(*r.state, r.log, [&] { return r.now; }, [] { return Millis(0); }).now({}) == r.now);
     }
 
     TEST_CASE("with retention off nothing is deleted, but segments are merged") {

@@ -414,6 +414,41 @@ TEST_SUITE("wal/capture") {
         rig.prove(app, kAll);
     }
 
+    TEST_CASE("what is committed while the database is compared with a replica follows it") {
+        Rig rig;
+        App app(rig.path);
+        app.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+        app.exec("INSERT INTO t(v) VALUES(randomblob(9000))");
+        rig.open();
+        SegmentHeader head;
+        {
+            app.exec("INSERT INTO t(v) VALUES(1)");
+            std::string reason;
+            REQUIRE(rig.capture->step(reason) == Capture::Step::captured);
+            const std::string file = rig.state->queued_path(rig.state->oldest()->sequence);
+            UniqueFd fd = open_file(file, O_RDONLY);
+            head = verify_segment_file(fd.get(), file);
+            rig.drain();
+        }
+        rig.close();
+        fs::remove_all(rig.dir / "cache"); // as on a host that restored the replica
+        rig.state = std::make_unique<ShipState>(rig.dir / "cache");
+        rig.capture = std::make_unique<Capture>(
+            std::make_unique<LiveDb>(rig.path, LiveDb::Options{}), *rig.state, rig.clock, rig.log, 1);
+        std::string reason;
+        CHECK(rig.capture->attach(reason) == Capture::Continuity::no_position);
+        REQUIRE(rig.capture->equals(head));
+        for (int i = 0; i < 30; ++i)
+            app.exec("INSERT INTO t(v) VALUES(randomblob(9000))");
+        app.exec("PRAGMA wal_checkpoint(PASSIVE)");
+        rig.capture->adopt(head);
+        CHECK(rig.capture->position()->checksum == rig.shadow.checksum);
+        rig.capture->set_identity({head.db_id, head.generation, rig.state->writer(), "h"});
+        REQUIRE(rig.capture->step(reason) == Capture::Step::captured);
+        rig.drain();
+        rig.prove(app, kAll);
+    }
+
     TEST_CASE("a large WAL goes into the file before writers are held up, exactly") {
         Rig rig;
         App app(rig.path);

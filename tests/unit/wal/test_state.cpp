@@ -1,3 +1,4 @@
+#include "../store/forwarding_store.hpp"
 #include "../transfer/fixture.hpp"
 #include "wal/disk_margin.hpp"
 #include "wal/segment_uploader.hpp"
@@ -888,6 +889,32 @@ TEST_SUITE("wal/segment uploader") {
             CHECK(state.queue_size().segments == 1);
         }
         CHECK(check_chain(store) == 0);
+    }
+
+    TEST_CASE("a listing that lags behind what was confirmed is not taken for a loss") {
+        class Lagging final : public test::ForwardingStore {
+        public:
+            using ForwardingStore::ForwardingStore;
+            void list(const std::string& prefix, const ListOptions& options,
+                      const std::function<bool(const ObjectInfo&)>& visit) override {
+                inner_.list(prefix, options,
+                            [&](const ObjectInfo& o) { return o.key >= hidden_from || visit(o); });
+            }
+            std::string hidden_from = "~";
+        };
+        TempDir dir;
+        FaultyStore files(dir.path + "/store");
+        Lagging store(files);
+        ShipState state(dir.path + "/cache");
+        for (std::uint32_t i = 0; i < 3; ++i)
+            capture(state, i);
+        send_all(store, state);
+        store.hidden_from = kKeys.segment(3);
+        capture(state, 9);
+        send_all(store, state);
+        CHECK(check_chain(files) == 4);
+        CHECK(read_replica_head(store, kKeys).sequence() == 2);
+        CHECK(read_replica_head(store, kKeys, 4).sequence() == 4);
     }
 
     TEST_CASE("a replica that vanished is begun anew where its numbers ended") {
