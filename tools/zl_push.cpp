@@ -153,7 +153,7 @@ PushOutcome push_command(Pusher& pusher, const PushArguments& a, std::stop_token
     bool input_taken = false;
     try {
         return pusher.push(in, [&](const SpoolResult& s) {
-            int code = child.wait();
+            int code = child.wait(stop);
             if (code != 0 && !(code == 3 && s.kind == LayerKind::layer && s.incomplete))
                 throw producer_failed(a.command[0], code);
             input_taken = true;

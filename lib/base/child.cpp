@@ -58,22 +58,25 @@ int exit_code_of(int status) {
 
 } // namespace
 
-int Child::wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0)
-        if (errno != EINTR)
-            throw sys_error("wait for child");
-    pid_ = -1;
-    return exit_code_of(status);
+int Child::wait(const std::stop_token& stop) {
+    for (;;) {
+        if (auto code = wait_for(100))
+            return *code;
+        if (pid_ < 0) // reaped by the system: SIGCHLD was ignored when we were started
+            throw sys_error("wait for child", ECHILD);
+        if (stop.stop_requested())
+            throw Interrupted();
+    }
 }
 
 std::optional<int> Child::wait_for(int milliseconds) {
     for (int i = 0; pid_ >= 0 && i <= milliseconds / 10; ++i) {
         int status = 0;
-        if (::waitpid(pid_, &status, WNOHANG) > 0) {
+        const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
+        if (ended != 0 && (ended > 0 || errno == ECHILD))
             pid_ = -1;
+        if (ended > 0)
             return exit_code_of(status);
-        }
         ::usleep(10000);
     }
     return std::nullopt;

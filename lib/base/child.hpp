@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ public:
     ~Child();
 
     int stdout_fd() const { return out_.get(); }
-    /// Wait for its end: exit code, or 128+n when signal n ended it.
-    int wait();
+    /// Wait for its end, which may be long after that of its stdout: exit code, or 128+n when
+    /// signal n ended it. Throws Interrupted.
+    int wait(const std::stop_token& stop);
     /// The same, for at most @p milliseconds; nullopt: it is still running.
     std::optional<int> wait_for(int milliseconds);
 

@@ -60,3 +60,16 @@ expect_exit 65 zl-push --name cmd --foreign -- bash -c "tar -c -C '$T/tree' dir 
 [ "$(stored_layers)$(stored_refs)" = 00 ] || fail "something was stored"
 expect_exit 0 zl-push --name cmd -- cat "$T/layer"
 [ "$(stored_layers)$(stored_refs)" = 11 ] || fail "not stored: $(store_list)"
+
+say "push -- CMD that lives on without its stdout is ended by a signal all the same"
+zl-push --name lives -- bash -c "cat '$T/layer'; exec >&-; : >'$T/closed'; exec sleep 30" 2>"$ERR" >"$OUT" &
+pid=$!
+test_pids+=("$pid")
+within 10 [ -e "$T/closed" ]
+kill -TERM $pid
+begun=$SECONDS
+code=0
+wait $pid || code=$?
+[ $code = 143 ] || fail "exit $code: $(cat "$ERR")"
+[ $((SECONDS - begun)) -lt 5 ] || fail "it took $((SECONDS - begun)) s"
+[ "$(stored_layers)$(stored_refs)" = 11 ] || fail "lives: $(store_list)"

@@ -24,12 +24,12 @@ TEST_SUITE("base/child") {
     TEST_CASE("its stdout is ours, its arguments arrive as they are, its exit code too") {
         Child child({"sh", "-c", "printf '%s|' \"$@\"; exit 7", "sh", "a b", "", "*"});
         CHECK(output(child) == "a b||*|");
-        CHECK(child.wait() == 7);
+        CHECK(child.wait({}) == 7);
     }
 
     TEST_CASE("ended by a signal: 128+n") {
         Child child({"sh", "-c", "kill -TERM $$"});
-        CHECK(child.wait() == 143);
+        CHECK(child.wait({}) == 143);
     }
 
     TEST_CASE("a program that is not there, or may not be run") {
@@ -41,7 +41,7 @@ TEST_SUITE("base/child") {
         auto before = ::signal(SIGPIPE, SIG_IGN);
         Child child({"sh", "-c", "kill -PIPE $$; echo survived"});
         CHECK(output(child) == "");
-        CHECK(child.wait() == 128 + SIGPIPE);
+        CHECK(child.wait({}) == 128 + SIGPIPE);
         ::signal(SIGPIPE, before);
     }
 
