@@ -9,6 +9,7 @@
 #include "base/handle.hpp"
 #include "base/json.hpp"
 #include "store/open_store.hpp"
+#include "stream/hash.hpp"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -379,7 +380,10 @@ private:
         }
     }
 
+    /// Proves what it copied where the body knows its hash.
     void copy(const Body& body, Sink& sink, const std::function<void(std::int64_t)>& on_bytes) {
+        const std::string wanted = body.sha256();
+        Hasher hash;
         std::vector<std::byte> buffer(
             static_cast<std::size_t>(std::min<std::uint64_t>(kCopyStep, body.size())));
         for (std::uint64_t at = 0; at < body.size();) {
@@ -388,11 +392,18 @@ private:
             auto n =
                 static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), body.size() - at));
             body.read(at, std::span(buffer.data(), n));
+            if (!wanted.empty())
+                hash.update(Bytes(buffer.data(), n));
             sink.write(Bytes(buffer.data(), n));
             at += n;
             if (on_bytes)
                 on_bytes(static_cast<std::int64_t>(n));
         }
+        if (wanted.empty())
+            return;
+        if (const std::string is = hash.finish_hex(); is != wanted)
+            throw Error(ErrorKind::io,
+                        "the bytes to be stored have sha256 " + is + ", expected " + wanted);
     }
 
     /// Sorted names of a directory; missing directory: none.

@@ -1,4 +1,5 @@
 #include "conformance.hpp"
+#include "stream/hash.hpp"
 
 #include <doctest/doctest.h>
 
@@ -515,6 +516,19 @@ TEST_CASE("a body that cannot be read fails the put and leaves no object") {
         auto store = place.open();
         CHECK(error_of([&] { store->put("b", Unreadable()); }) == ErrorKind::io);
         CHECK(!store->head("b").has_value());
+    });
+}
+
+TEST_CASE("a body that is not what its hash says fails the put and leaves no object") {
+    for_each_store([](const Place& place) {
+        auto store = place.open();
+        const std::string text = "what a disk made of it";
+        MemoryBody bytes(text);
+        const HashedBody wrong(bytes, sha256(as_bytes("what came in")).hex());
+        CHECK_THROWS_AS(store->put("b", wrong), Error);
+        CHECK(!store->head("b").has_value());
+        store->put("b", HashedBody(bytes, sha256(as_bytes(text)).hex()));
+        CHECK(text_of(*store, "b") == text);
     });
 }
 
