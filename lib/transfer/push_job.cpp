@@ -299,7 +299,11 @@ void PushJob::name() {
         ref.name = row_.name;
         ref.digest = row_.digest;
         ref.kind = row_.kind;
-        ref.created_at = *parse_key_time(row_.ref_time);
+        const auto time = parse_key_time(row_.ref_time);
+        if (!time)
+            throw Error(ErrorKind::data, "push " + std::to_string(row_.id) + ": bad time \"" +
+                                             row_.ref_time + "\" in the state database");
+        ref.created_at = *time;
         ref.tags = row_.tags;
         ref.incomplete = row_.incomplete;
         write_ref(store_, row_.prefix, ref);

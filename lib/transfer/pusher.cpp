@@ -140,6 +140,10 @@ void Pusher::fix_ref_time(PushRow& row, ObjectStore& target) {
     TimePoint time = now_wall() + target.clock_offset();
     if (!refs.empty() && refs.back().time >= time)
         time = refs.back().time + Millis(1);
+    if (parse_key_time(format_key_time(time)) != time)
+        throw Error(ErrorKind::data,
+                    target.describe(refs.back().key) + ": nothing can be newer than this name",
+                    "remove that object first");
     row.ref_time = format_key_time(time);
     db_.update_push(row);
 }

@@ -348,6 +348,31 @@ TEST_SUITE("transfer/push") {
         CHECK(resolve_ref(store, "layers/", "n").digest == p.digest);
     }
 
+    TEST_CASE("a name of the last millisecond that can be written is an error that names it") {
+        TempDir dir;
+        FaultyStore store(dir.path + "/store");
+        Host host(store, dir.path);
+        Ref last;
+        last.name = "n";
+        last.digest = std::string(64, 'a');
+        last.created_at = *parse_key_time("99991231T235959.999Z");
+        write_ref(store, "layers/", last);
+        PushOptions o;
+        o.name = "n";
+        try {
+            host.push(layer_of(1000, 16), o);
+            FAIL("no error");
+        } catch (const Error& e) {
+            CHECK(e.kind() == ErrorKind::data);
+            CHECK(std::string(e.what()).find("99991231T235959.999Z-aaaaaaaaaaaa") !=
+                  std::string::npos);
+        }
+        CHECK(list_refs(store, "layers/", "n").size() == 1);
+        CHECK(host.spool_files() == 1);
+        store.inner().remove(ref_key("layers/", last));
+        CHECK(resolve_ref(store, "layers/", "n").digest == host.resume().at(0).digest);
+    }
+
     TEST_CASE("foreign and raw input") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");
