@@ -149,11 +149,20 @@ void Pusher::fix_ref_time(PushRow& row, ObjectStore& target) {
 }
 
 PushOutcome Pusher::run_job(PushRow row, ObjectStore& target, PartHashes hashes) {
+    PushOutcome o = run_steps(std::move(row), target, std::move(hashes));
+    try {
+        sweep_suspects(target);
+    } catch (const Error& e) { // the push is done
+        log_.warn(std::string("looking for uploads that may be ours: ") + e.what());
+    } catch (const Interrupted&) { // so is this
+    }
+    return o;
+}
+
+PushOutcome Pusher::run_steps(PushRow row, ObjectStore& target, PartHashes hashes) {
     try {
         PushJob job(target, db_, row, std::move(hashes), options_.jobs, log_, progress_, stop_);
-        PushOutcome o = job.run();
-        sweep_suspects(target);
-        return o;
+        return job.run();
     } catch (const Interrupted&) {
         log_.warn("interrupted: " + saved(row) +
                   ", run the same command again or zl-push --resume");

@@ -56,6 +56,7 @@ public:
 private:
     ObjectStore& store(const std::string& url);
     PushOutcome run_job(PushRow row, ObjectStore& store, PartHashes hashes = {});
+    PushOutcome run_steps(PushRow row, ObjectStore& store, PartHashes hashes);
     void take_over_upload(PushRow& row);
     void fix_ref_time(PushRow& row, ObjectStore& store);
     void sweep_dead();

@@ -105,7 +105,7 @@ public:
         inner_->abort_upload(k, u);
     }
     std::vector<UploadInfo> list_uploads(const std::string& p) override {
-        return inner_->list_uploads(p);
+        return around("list_uploads", [&] { return inner_->list_uploads(p); });
     }
     Millis clock_offset() const override { return Millis(0); }
     ObjectStore& inner() { return *inner_; }

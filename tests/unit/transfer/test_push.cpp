@@ -143,7 +143,11 @@ TEST_SUITE("transfer/push") {
         PushOptions force;
         force.force = true;
         CHECK_FALSE(host.push(blob, force).already_stored);
-        (void)other;
+        REQUIRE(other != blob);
+        PushOutcome r = host.push(other);
+        CHECK(r.digest == p.digest);
+        CHECK(r.already_stored);
+        CHECK(stored(store, p.digest) == blob);
     }
 
     TEST_CASE("a stored object that is cut, or whose end is not true, is replaced") {
@@ -371,6 +375,23 @@ TEST_SUITE("transfer/push") {
         CHECK(host.spool_files() == 1);
         store.inner().remove(ref_key("layers/", last));
         CHECK(resolve_ref(store, "layers/", "n").digest == host.resume().at(0).digest);
+    }
+
+    TEST_CASE("a push that is done does not fail of an upload that may be ours") {
+        TempDir dir;
+        FaultyStore store(dir.path + "/store");
+        Host host(store, dir.path);
+        host.db.add_suspect({store.identity(), "layers/x", std::string(32, '0')});
+        for (int kind : {0, 1}) {
+            store.fault = [&](const std::string& call, bool) {
+                if (call == "list_uploads" && kind == 0)
+                    throw Error(ErrorKind::denied, "403");
+                if (call == "list_uploads")
+                    throw Interrupted();
+            };
+            CHECK_FALSE(host.push(layer_of(1000, 17 + static_cast<std::uint32_t>(kind))).digest.empty());
+        }
+        CHECK(host.db.suspects(store.identity()).size() == 1);
     }
 
     TEST_CASE("foreign and raw input") {
