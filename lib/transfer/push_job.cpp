@@ -113,8 +113,7 @@ bool PushJob::object_is_ours(const std::optional<ObjectInfo>& o) const {
 }
 
 /// The object holds what we push: our own bytes, or other compressed bytes of the same tar.
-bool PushJob::object_is_right() {
-    std::optional<ObjectInfo> o = store_.head(key());
+bool PushJob::is_right(const std::optional<ObjectInfo>& o) {
     if (object_is_ours(o))
         return true;
     if (!o || row_.kind != "layer")
@@ -122,6 +121,10 @@ bool PushJob::object_is_right() {
     std::optional<LayerEnd> end = read_layer_end(store_, *o);
     return end && end->trailer.digest.hex() == row_.digest &&
            end->trailer.size_bytes == row_.size_bytes;
+}
+
+bool PushJob::object_is_right() {
+    return is_right(store_.head(key()));
 }
 
 bool PushJob::already_stored() {
@@ -144,7 +147,7 @@ bool PushJob::already_stored() {
                   ": uploading it again");
         return false;
     }
-    return object_is_right();
+    return is_right(o);
 }
 
 void PushJob::start_over(const std::string& reason) {
@@ -236,7 +239,7 @@ void PushJob::complete() {
             }
             store_.complete_upload(key(), row_.upload_id, parts_);
             crash_point("push.completed");
-            break;
+            return enter("stored");
         } catch (const Error& e) {
             bool unsure = e.kind() == ErrorKind::transient || e.kind() == ErrorKind::gone ||
                           e.kind() == ErrorKind::data || e.kind() == ErrorKind::conflict;
@@ -252,9 +255,6 @@ void PushJob::complete() {
             log_.info(std::string("completing again: ") + e.what());
         }
     }
-    if (!object_is_right())
-        return start_over("the completed object is not what was sent");
-    enter("stored");
 }
 
 PartUpload PushJob::part_upload() {
@@ -265,6 +265,8 @@ void PushJob::describe() {
     std::optional<ObjectInfo> o = store_.head(key());
     if (!o)
         return start_over("the object vanished after it was stored");
+    if (!is_right(o)) // I2: the store's word is not the proof
+        return start_over("the stored object is not what was sent");
     LayerMeta m;
     m.digest = row_.digest;
     m.size_bytes = row_.size_bytes;

@@ -13,7 +13,8 @@
 ///               whose reply we saw                     of them sent again
 ///   completing  the intent to complete (or, without    the object is looked at: right -> stored,
 ///               an upload id, to PUT)                  else completed again / sent again
-///   stored      the object is there and right          meta.json is written (again)
+///   stored      the object is there, by the reply      the object is looked at: right -> meta.json
+///                                                      is written (again), else sent again
 ///   described   meta.json                              the ref is written (again: same key, text)
 ///   named       the ref                                prunes are waited for, the layer is looked
 ///                                                      at (prune_notice.hpp): gone -> spooled;
@@ -67,6 +68,7 @@ private:
 
     bool already_stored();
     bool object_is_ours(const std::optional<ObjectInfo>& object) const;
+    bool is_right(const std::optional<ObjectInfo>& object);
     bool object_is_right();
     void start_over(const std::string& reason);
 

@@ -167,6 +167,26 @@ TEST_SUITE("transfer/push") {
         }
     }
 
+    TEST_CASE("another object than the one that was sent is not taken for it") {
+        TempDir dir;
+        FaultyStore store(dir.path + "/store");
+        Host host(store, dir.path);
+        std::string blob = layer_of(100000, 15);
+        int lies = 0;
+        store.fault = [&](const std::string& call, bool after) {
+            if (call == "put zst" && after && lies++ == 0)
+                store.inner().list("layers/", {}, [&](const ObjectInfo& o) {
+                    store.inner().put(o.key, MemoryBody("what was there before"));
+                    return true;
+                });
+        };
+        PushOutcome p = host.push(blob);
+        CHECK(lies == 2);
+        CHECK(stored(store, p.digest) == blob);
+        CHECK(read_layer_meta(store, layer_meta_key("layers/", p.digest))->compressed_size_bytes ==
+              blob.size());
+    }
+
     TEST_CASE("killed around every request, it continues and resends at most --jobs parts") {
         std::string blob = layer_of(kPart * 9 + 77777, 4);
         std::string expected = sha256(as_bytes(blob)).hex();
