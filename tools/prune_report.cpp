@@ -31,6 +31,24 @@ const char* action_name(Action action) {
     return "?";
 }
 
+const char* action_name(Fate fate) {
+    return fate == Fate::remove ? "remove" : fate == Fate::mark ? "mark" : "wait";
+}
+
+const char* why_dead(DeadPush::Kind kind) {
+    switch (kind) {
+    case DeadPush::Kind::cut_input:
+        return "its input was cut";
+    case DeadPush::Kind::done:
+        return "all of it is stored";
+    case DeadPush::Kind::lost:
+        return "it is not there: its push cannot be finished";
+    case DeadPush::Kind::orphan:
+        return "no push of this state database knows it: zl-push < FILE stores it";
+    }
+    return "?";
+}
+
 std::string count_of(std::uint64_t n, const std::string& word) {
     return std::to_string(n) + " " + word + (n == 1 ? "" : "s");
 }
@@ -110,13 +128,20 @@ void PruneReport::add(const StaleUpload& u) {
     ++objects_, bytes_ += u.bytes;
 }
 
-void PruneReport::add(const DeadPush& dead) {
-    const char* why = dead.kind == DeadPush::Kind::cut_input ? "its input was cut"
-                      : dead.kind == DeadPush::Kind::lost_spool
-                          ? "its spool is gone: it cannot be finished"
-                          : "no push knows it";
-    rows_.push_back({"remove", "spool", shown(dead.spool), {}, dead.bytes, why});
-    ++objects_, bytes_ += dead.bytes;
+void PruneReport::add(const DeadPush& dead, Fate fate) {
+    Row row{action_name(fate), "spool", shown(dead.spool), {}, dead.bytes, why_dead(dead.kind)};
+    if (fate == Fate::keep) {
+        const TimePoint until = *dead.marked + grace_period();
+        row.why += "; stays until " + format_rfc3339(until);
+        row.more["until"] = format_rfc3339(until);
+    }
+    if (fate == Fate::mark)
+        row.why += "; goes with a run after " + exact_duration(grace_period());
+    if (fate == Fate::remove)
+        ++objects_, bytes_ += dead.bytes;
+    else
+        ++later_objects_, later_bytes_ += dead.bytes;
+    rows_.push_back(std::move(row));
 }
 
 void PruneReport::print_plan() {
@@ -169,7 +194,7 @@ void PruneReport::print_summary(const PruneTotals& totals, bool whole) {
                            "Bytes that were deleted");
     }
     ctx_.metrics().set("zl_prunable_later_bytes", static_cast<double>(later_bytes_),
-                       "Bytes of layers without a name that are too young to be deleted");
+                       "Bytes of what nothing leads to that is too young to be deleted");
     if (!ctx_.settings().json)
         return ctx_.print(describe(totals, whole));
     Json j;

@@ -23,7 +23,7 @@ public:
     /// @p name `db/app`
     void add(const std::string& name, const ReplicaPlan& plan);
     void add(const StaleUpload& upload);
-    void add(const DeadPush& dead);
+    void add(const DeadPush& dead, Fate fate);
 
     /// The rows, to stdout.
     void print_plan();

@@ -80,8 +80,8 @@ private:
             plan_uploads();
         if (a_.local)
             sweep([&](const DeadPush& dead) {
-                report_.add(dead);
-                return false;
+                report_.add(dead, fate_of(dead));
+                return Fate::keep;
             });
     }
 
@@ -123,11 +123,19 @@ private:
             }
     }
 
-    void sweep(const std::function<bool(const DeadPush&)>& remove) {
+    /// What may be somebody's only copy goes like a layer without a name: marked, a day later.
+    static Fate fate_of(const DeadPush& dead) {
+        if (dead.may_be_missed() && !dead.marked)
+            return Fate::mark;
+        return dead.may_be_missed() && now_wall() - *dead.marked <= grace_period() ? Fate::keep
+                                                                                   : Fate::remove;
+    }
+
+    void sweep(const std::function<Fate(const DeadPush&)>& judge) {
         if (state_)
             sweep_spools(*state_,
                          a_.spool_dir.empty() ? ctx_.settings().state_dir + "/spool" : a_.spool_dir,
-                         remove);
+                         judge);
     }
 
     void apply() {
@@ -141,8 +149,10 @@ private:
         abort_stale_uploads(*store_, uploads_, totals_, ctx_.stop());
         if (a_.local)
             sweep([&](const DeadPush& dead) {
-                ++totals_.objects, totals_.bytes += dead.bytes;
-                return true;
+                const Fate fate = fate_of(dead);
+                if (fate == Fate::remove)
+                    ++totals_.objects, totals_.bytes += dead.bytes;
+                return fate;
             });
     }
 

@@ -18,7 +18,7 @@ Unfinished unfinished(Pusher& pusher, const PushOptions& options, const std::str
     Unfinished out;
     for (const Pusher::Pending& p : pusher.list()) {
         if (p.row.store != identity || p.row.prefix != options.prefix ||
-            p.row.name != options.name || p.row.state == "spooling")
+            p.row.name != options.name || !p.row.is_pending() || p.lost)
             continue;
         ++out.pushes;
         out.stored_bytes += p.parts_bytes;

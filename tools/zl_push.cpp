@@ -121,7 +121,10 @@ void print_pending(ToolContext& ctx, const Pusher::Pending& p) {
     if (!ctx.settings().json)
         return ctx.print((p.row.digest.empty() ? "-" : "sha256:" + p.row.digest) + "\t" +
                          (p.row.name.empty() ? "-" : p.row.name) + "\t" +
-                         (p.busy ? "busy" : p.row.state) + "\t" + std::to_string(p.parts_bytes) +
+                         (p.busy   ? "busy"
+                          : p.lost ? "lost"
+                                   : p.row.state) +
+                         "\t" + std::to_string(p.parts_bytes) +
                          "\t" + std::to_string(p.row.blob_size) + "\t" + p.row.created_at + "\t" +
                          p.row.store);
     Json j;
@@ -129,6 +132,7 @@ void print_pending(ToolContext& ctx, const Pusher::Pending& p) {
     j["name"] = p.row.name;
     j["state"] = p.row.state;
     j["busy"] = p.busy;
+    j["lost"] = p.lost;
     j["stored_bytes"] = p.parts_bytes;
     j["blob_size"] = p.row.blob_size;
     j["created_at"] = p.row.created_at;

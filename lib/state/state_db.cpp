@@ -253,4 +253,19 @@ void StateDb::set_fact(const std::string& store, const std::string& name,
         .run();
 }
 
+void StateDb::delete_fact(const std::string& store, const std::string& name) {
+    std::lock_guard lock(mutex_);
+    Stmt(db_, "DELETE FROM fact WHERE store = ? AND name = ?").bind(1, store).bind(2, name).run();
+}
+
+std::map<std::string, std::string> StateDb::facts(const std::string& name) {
+    std::lock_guard lock(mutex_);
+    Stmt s(db_, "SELECT store, value FROM fact WHERE name = ?");
+    s.bind(1, name);
+    std::map<std::string, std::string> out;
+    while (s.step())
+        out[s.column_text(0)] = s.column_text(1);
+    return out;
+}
+
 } // namespace zl

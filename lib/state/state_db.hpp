@@ -16,7 +16,7 @@
 
 namespace zl {
 
-/// One push. The state says what is durable; see lib/transfer/pusher.hpp.
+/// One push. The state says what is durable; see lib/transfer/push_job.hpp.
 struct PushRow {
     std::int64_t id = 0;
     std::string store_url; ///< as given, without secrets: a later run opens it again
@@ -40,6 +40,9 @@ struct PushRow {
     std::string creating_at; ///< RFC 3339, by the store's clock
     std::string created_at;
     std::string last_error;
+
+    /// Its input is complete, and not all of it is done.
+    bool is_pending() const { return state != "spooling" && state != "done"; }
 };
 
 struct PartRow {
@@ -82,9 +85,12 @@ public:
     std::vector<SuspectRow> suspects(const std::string& store);
     void delete_suspect(const SuspectRow& row);
 
-    /// Facts that were probed once per endpoint and bucket (conditional create, ...).
+    /// Facts of a store, or of another thing by its name (spool_sweep: since when a spool is dead).
     std::optional<std::string> fact(const std::string& store, const std::string& name);
     void set_fact(const std::string& store, const std::string& name, const std::string& value);
+    void delete_fact(const std::string& store, const std::string& name);
+    /// Of that name: store -> value.
+    std::map<std::string, std::string> facts(const std::string& name);
 
 private:
     void write_push(const PushRow& row);

@@ -7,10 +7,8 @@
 #include "transfer/layer_meta.hpp"
 #include "transfer/prune_notice.hpp"
 #include "transfer/refs.hpp"
+#include "transfer/spool_file.hpp"
 #include "transfer/stored_layer.hpp"
-
-#include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -28,7 +26,7 @@ PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes
                  Log& log, Progress& progress, std::stop_token stop)
     : store_(store), db_(db), row_(std::move(row)), hashes_(std::move(hashes)), jobs_(jobs),
       log_(log), progress_(progress), stop_(std::move(stop)),
-      spool_(open_file(row_.spool, O_RDONLY)) {
+      spool_(open_spool(row_)) {
     outcome_.digest = row_.digest;
     outcome_.kind = row_.kind;
     outcome_.key = key();
@@ -336,9 +334,12 @@ bool PushJob::survived_prunes() {
 void PushJob::clean_up() {
     if (!survived_prunes())
         return start_over("zl-prune deleted the layer meanwhile, or is about to");
-    db_.delete_push(row_.id);
-    ::unlink(row_.spool.c_str());
-    row_.state = "done";
+    enter("done");
+    try {
+        forget_push(db_, row_);
+    } catch (const Error& e) { // the push is done; the next run tries again
+        log_.warn(e.what());
+    }
 }
 
 } // namespace zl

@@ -17,11 +17,17 @@
 ///                                                      is written (again), else sent again
 ///   described   meta.json                              the ref is written (again: same key, text)
 ///   named       the ref                                prunes are waited for, the layer is looked
-///                                                      at (prune_notice.hpp): gone -> spooled;
-///                                                      else the row is deleted, then the spool
-///   done        nothing (row and spool are gone)
+///                                                      at (prune_notice.hpp): gone -> spooled
+///   done        the layer is there, its ref too        row and perhaps spool: the next run deletes
+///                                                      the spool (durably), then the row
 ///
 /// Each arrow is a transaction before the request it announces (I3). Every step may be repeated.
+///
+/// A row exists before its spool and after it: whatever dies, no spool is without its row. So a
+/// spool that no row knows is of another state database, or of one that was lost, and a row between
+/// `spooled` and `named` without its spool is one whose disk is not mounted: both may be somebody's
+/// only copy. A push tells of them and leaves them (I6); zl-prune --local removes them once it has
+/// found them like that for its whole grace period (spool_sweep.hpp).
 #pragma once
 
 #include "base/file.hpp"
@@ -51,8 +57,8 @@ struct PushOutcome {
 
 class PushJob {
 public:
-    /// @p row is past `spooling`; the caller holds the lock of its spool.
-    /// @p hashes may be empty.
+    /// @p row is pending; the caller holds the lock of its spool. @p hashes
+    /// may be empty. Throws SpoolError when the spool is not there.
     PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes, int jobs, Log& log,
             Progress& progress, std::stop_token stop);
     /// From the row's state to done. Throws with the row as far as it came; run again to continue.

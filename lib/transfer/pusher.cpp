@@ -5,12 +5,13 @@
 #include "base/handle.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/refs.hpp"
+#include "transfer/spool_file.hpp"
 #include "transfer/spool_sweep.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <random>
 
 namespace zl {
@@ -27,6 +28,15 @@ std::string saved_hint(const PushRow& row) {
     return saved(row) + "; when the cause is gone, run the same command again or zl-push --resume";
 }
 
+/// For what can do without it: nullopt also when its spool is not there.
+std::optional<FileLock> lock_if_there(const PushRow& row) {
+    try {
+        return lock_spool(row.spool);
+    } catch (const SpoolError&) {
+        return std::nullopt;
+    }
+}
+
 } // namespace
 
 Pusher::Pusher(StateDb& db, PushOptions options, OpenStore open, Log& log, Progress& progress,
@@ -40,7 +50,8 @@ Pusher::Pusher(StateDb& db, PushOptions options, OpenStore open, Log& log, Progr
             .add_context("spool directory")
             .with_hint("set --spool-dir to a directory that can be written");
     }
-    sweep_dead();
+    // A row is read by runs that are somewhere else.
+    options_.spool_dir = std::filesystem::absolute(options_.spool_dir).string();
 }
 
 ObjectStore& Pusher::store(const std::string& url) {
@@ -54,11 +65,13 @@ std::string Pusher::new_spool_path() const {
     std::random_device rd;
     char suffix[12];
     std::snprintf(suffix, sizeof suffix, "%08x", static_cast<unsigned>(rd()));
-    return options_.spool_dir + "/" + format_key_time(now_wall()) + "-" + suffix + kSpoolSuffix;
+    return std::filesystem::path(options_.spool_dir) /
+           (format_key_time(now_wall()) + "-" + suffix + kSpoolSuffix);
 }
 
 PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&)>& after_input) {
     ObjectStore& target = store(options_.store_url);
+    sweep(true, true);
     PushRow row;
     row.store_url = options_.store_url;
     row.store = target.identity();
@@ -71,7 +84,7 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
     row.tags = options_.tags;
     row.part_size = options_.part_size;
     row.created_at = format_rfc3339(now_wall());
-    // Lock, row, file: in this order a crash leaves nothing that sweep_dead() does not know.
+    // Lock, row, file: in this order a crash leaves no spool that no row knows.
     auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
     if (!lock)
         throw Error(ErrorKind::internal, "new spool " + row.spool + " is locked");
@@ -96,8 +109,10 @@ PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&
         row.state = "spooled";
         db_.update_push(row);
     } catch (...) {
-        ::unlink(row.spool.c_str());
-        db_.delete_push(row.id);
+        try {
+            forget_push(db_, row);
+        } catch (const Error&) { // the next run does it; why there is no input is what matters
+        }
         throw;
     }
     crash_point("push.spooled");
@@ -118,7 +133,7 @@ void Pusher::take_over_upload(PushRow& row) {
         bool same = other.id != row.id && other.store == row.store && other.prefix == row.prefix &&
                     (other.kind == "raw") == (row.kind == "raw") && other.digest == row.digest &&
                     other.blob_sha256 == row.blob_sha256 && !other.upload_id.empty() && !row.force;
-        auto lock = same ? FileLock::try_lock(other.spool + kSpoolLockSuffix) : std::nullopt;
+        auto lock = same ? lock_if_there(other) : std::nullopt;
         if (!lock)
             continue;
         Finally unlock([&] { lock->remove_and_unlock(); });
@@ -167,6 +182,8 @@ PushOutcome Pusher::run_steps(PushRow row, ObjectStore& target, PartHashes hashe
         log_.warn("interrupted: " + saved(row) +
                   ", run the same command again or zl-push --resume");
         throw;
+    } catch (const SpoolError&) {
+        throw;
     } catch (Error& e) {
         e.with_hint(e.hint().empty() ? saved_hint(row) : e.hint() + "; " + saved_hint(row));
         throw;
@@ -177,14 +194,14 @@ void Pusher::finish_pending() {
     ObjectStore& target = store(options_.store_url);
     for (const PushRow& row : db_.pushes()) {
         if (row.store != target.identity() || row.prefix != options_.prefix ||
-            row.name != options_.name || row.state == "spooling")
+            row.name != options_.name || !row.is_pending() || !path_exists(row.spool))
             continue;
-        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
+        auto lock = lock_if_there(row);
         auto fresh = lock ? db_.find_push(row.id) : std::nullopt;
         if (!lock)
             continue;
         Finally unlock([&] { lock->remove_and_unlock(); });
-        if (!fresh)
+        if (!fresh || !fresh->is_pending())
             continue;
         try {
             run_job(*fresh, target);
@@ -195,18 +212,21 @@ void Pusher::finish_pending() {
 }
 
 void Pusher::resume_all(const std::function<void(const PushOutcome&)>& report) {
+    sweep(true, false);
     std::optional<Error> last;
     for (const PushRow& row : db_.pushes()) {
-        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
-        if (!lock) {
-            log_.warn("push sha256:" + row.digest + ": another process works on it");
-            continue;
-        }
-        Finally unlock([&] { lock->remove_and_unlock(); });
-        auto fresh = db_.find_push(row.id);
-        if (!fresh || fresh->state == "spooling")
+        if (!row.is_pending())
             continue;
         try {
+            auto lock = lock_spool(row.spool);
+            if (!lock) {
+                log_.warn("push sha256:" + row.digest + ": another process works on it");
+                continue;
+            }
+            Finally unlock([&] { lock->remove_and_unlock(); });
+            auto fresh = db_.find_push(row.id);
+            if (!fresh || !fresh->is_pending())
+                continue;
             ObjectStore& target = store(fresh->store_url);
             if (target.identity() != fresh->store)
                 throw Error(ErrorKind::config,
@@ -226,13 +246,20 @@ void Pusher::resume_all(const std::function<void(const PushOutcome&)>& report) {
 }
 
 std::vector<Pusher::Pending> Pusher::list() {
+    sweep(false, true);
     std::vector<Pending> out;
     for (PushRow& row : db_.pushes()) {
         Pending p;
-        auto lock = FileLock::try_lock(row.spool + kSpoolLockSuffix);
-        p.busy = !lock;
-        if (lock)
-            lock->remove_and_unlock();
+        p.lost = row.is_pending() && !path_exists(row.spool);
+        try {
+            auto lock = lock_spool(row.spool);
+            p.busy = !lock;
+            if (lock)
+                lock->remove_and_unlock();
+        } catch (const SpoolError&) {
+        }
+        if (!p.busy && !row.is_pending())
+            continue; // the next push removes it
         for (const auto& [number, part] : db_.parts(row.id))
             p.parts_bytes += part.size;
         p.row = std::move(row);
@@ -241,13 +268,22 @@ std::vector<Pusher::Pending> Pusher::list() {
     return out;
 }
 
-void Pusher::sweep_dead() {
-    sweep_spools(db_, options_.spool_dir, [&](const DeadPush& dead) {
-        if (dead.kind == DeadPush::Kind::lost_spool)
-            log_.warn("the spool " + dead.spool + " of push sha256:" + dead.digest +
-                      " is gone; forgetting it");
-        return true;
-    });
+/// Tells of what may be somebody's only copy; @p remove: clears what is nobody's.
+void Pusher::sweep(bool remove, bool tell_lost) {
+    auto judge = [&](const DeadPush& dead) {
+        if (dead.kind == DeadPush::Kind::orphan)
+            log_.warn(dead.spool + " belongs to no push of this state database and is left alone; " +
+                      "zl-push < FILE stores it, zl-prune --local removes it after a day");
+        else if (dead.kind == DeadPush::Kind::lost && tell_lost && !dead.digest.empty())
+            log_.warn("push sha256:" + dead.digest + " is not finished and its spool " +
+                      dead.spool + " is not there; when it is again, zl-push --resume goes on");
+        return remove && !dead.may_be_missed() ? Fate::remove : Fate::keep;
+    };
+    try {
+        sweep_spools(db_, options_.spool_dir, judge);
+    } catch (const Error& e) { // what is left can wait
+        log_.warn(e.what());
+    }
 }
 
 /// Uploads that may be ours: aborted once nothing was added to them for a day.

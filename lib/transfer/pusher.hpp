@@ -45,10 +45,11 @@ public:
     /// the last one is thrown at the end.
     void resume_all(const std::function<void(const PushOutcome&)>& report);
 
-    /// Rows that wait (busy: another process works on it).
+    /// Rows that wait, without changing anything.
     struct Pending {
         PushRow row;
-        bool busy = false;
+        bool busy = false; ///< another process works on it
+        bool lost = false; ///< its spool is not there
         std::uint64_t parts_bytes = 0; ///< known to be stored
     };
     std::vector<Pending> list();
@@ -59,7 +60,7 @@ private:
     PushOutcome run_steps(PushRow row, ObjectStore& store, PartHashes hashes);
     void take_over_upload(PushRow& row);
     void fix_ref_time(PushRow& row, ObjectStore& store);
-    void sweep_dead();
+    void sweep(bool remove, bool tell_lost);
     void sweep_suspects(ObjectStore& store);
     std::string new_spool_path() const;
 

@@ -1,31 +1,41 @@
-/// What dead pushes left on this machine: rows and spool files that nobody will finish.
+/// What dead pushes left on this machine, and what somebody may miss of it.
 #pragma once
 
-#include "base/report.hpp"
+#include "base/units.hpp"
 #include "state/state_db.hpp"
 
 #include <functional>
+#include <optional>
 #include <string>
 
 namespace zl {
 
-inline constexpr const char* kSpoolSuffix = ".spool";
-inline constexpr const char* kSpoolLockSuffix = ".lock"; ///< behind the spool's whole name
-
 struct DeadPush {
     enum class Kind {
-        cut_input,  ///< its process died while it read its input: nobody's data
-        lost_spool, ///< a row past that whose spool is gone: it cannot be finished
-        orphan,     ///< a file (or a lock) without a row: done but for the last unlink
+        cut_input, ///< its process died while it read its input: nobody's data
+        done,      ///< all of it is stored; its process died before it had removed its spool
+        lost,      ///< a row whose spool is not there: not mounted, or lost
+        orphan,    ///< a spool without a row: another state database's, or of one that was lost
     } kind = Kind::orphan;
     std::string spool;
-    std::string digest;      ///< empty: not known
-    std::uint64_t bytes = 0; ///< of the file
+    std::string digest;              ///< empty: not known
+    std::uint64_t bytes = 0;         ///< of the file
+    std::optional<TimePoint> marked; ///< since when it was found like this, without a break
+    /// It may be the only copy, or the way to it.
+    bool may_be_missed() const { return kind == Kind::lost || kind == Kind::orphan; }
 };
 
-/// Visits what is dead, each under its lock, so that no living process has it. @p remove answers
-/// whether row and file are removed. A missing @p spool_dir is an empty one.
+enum class Fate {
+    keep,
+    mark,  ///< note that it is dead now; a sweep that does not find it so takes the mark back
+    remove ///< row, spool and mark
+};
+
+/// Visits what is dead, each under its lock, so that no living process has it (`lost`: under none
+/// if its directory is not there either). A missing @p spool_dir is an empty one. A spool is known
+/// by its file name, which is random: the directory may be given in another spelling than it was.
+/// Throws io when something cannot be removed.
 void sweep_spools(StateDb& db, const std::string& spool_dir,
-                  const std::function<bool(const DeadPush&)>& remove);
+                  const std::function<Fate(const DeadPush&)>& judge);
 
 } // namespace zl

@@ -15,7 +15,7 @@ clean() { # WHAT: all is stored, nothing of ours is left anywhere
     [ -z "$(find "$T/store" -name '*tmp*' -o -name '.*' -type f ! -name '*.zl-meta')" ] ||
         fail "$1: left in the store: $(find "$T/store")"
 }
-for point in spooling spooled completing completed stored described named; do
+for point in spooling spooled completing completed stored described named done removed; do
     for finish in again resume; do
         rm -rf "$T/store" "$ZL_STATE_DIR"
         mkdir "$ZL_STATE_DIR"
@@ -27,9 +27,13 @@ for point in spooling spooled completing completed stored described named; do
         if [ $finish = again ] || [ $point = spooling ]; then
             zl-push --name web1 <"$T/layer" >/dev/null
         else
-            zl-push --resume --list >"$OUT"
-            expect_grep 'web1' "$OUT"
+            expect_exit 0 zl-push --resume --list
+            case $point in
+            done | removed) expect_empty "$OUT" ;;
+            *) expect_grep 'web1' "$OUT" ;;
+            esac
             expect_exit 0 zl-push --resume
+            expect_empty "$ERR"
         fi
         clean "$point $finish"
     done
@@ -44,6 +48,44 @@ ZL_STATE_DIR=$T/other-host zl-push --name web1 <"$T/layer2" >/dev/null
 expect_exit 0 zl-push --resume
 zl-pull web1 | cmp - "$T/layer2"
 [ "$(stored_layers)$(stored_refs)" = 22 ]
+
+say "a spool that no row knows, or a row without its spool: told of, never deleted, and had back"
+saved() { # leaves $spool
+    rm -rf "$T/store" "$ZL_STATE_DIR"
+    { ZL_CRASH_AT=push.spooled zl-push --name web1 <"$T/layer" >"$OUT"; } 2>"$ERR" || true
+    spool=$(find "$ZL_STATE_DIR" -name '*.spool')
+    [ -n "$spool" ] || fail "no spool: $(find "$ZL_STATE_DIR")"
+}
+saved
+other=(--state-db "$T/other.db" --spool-dir "$ZL_STATE_DIR/spool/")
+for what in "--dry-run" "--resume --list" "--resume"; do
+    # shellcheck disable=SC2086
+    expect_exit 0 zl-push $what "${other[@]}"
+    expect_grep "$spool belongs to no push.*zl-push < FILE" "$ERR"
+done
+expect_exit 0 zl-push --name web2 "${other[@]}" <"$T/layer2"
+expect_exit 0 zl-push --resume
+zl-pull web1 | cmp - "$T/layer"
+saved
+{ ZL_CRASH_AT=push.spooled zl-push --name web2 <"$T/layer2" >"$OUT"; } 2>"$ERR" || true
+for file in push.db push.db-wal push.db-shm; do echo garbage >"$ZL_STATE_DIR/$file"; done
+expect_exit 65 zl-push --resume
+expect_grep '^hint: .*zl-push < FILE' "$ERR"
+rm "$ZL_STATE_DIR"/push.db*
+expect_exit 0 zl-push --name web1 <"$spool"
+zl-pull web1 | cmp - "$T/layer"
+[ "$(find "$ZL_STATE_DIR" -name '*.spool' | wc -l)" = 2 ] || fail "a spool is lost"
+saved
+mv "$ZL_STATE_DIR/spool" "$T/away"
+expect_exit 74 zl-push --resume --spool-dir "$T/elsewhere"
+expect_grep '^hint: .*zl-push --resume' "$ERR"
+expect_exit 0 zl-push --resume --list --spool-dir "$T/elsewhere"
+expect_grep '	lost	' "$OUT"
+expect_exit 0 zl-push --name web2 --spool-dir "$T/elsewhere" <"$T/layer2"
+expect_grep "its spool $spool is not there" "$ERR"
+mv "$T/away" "$ZL_STATE_DIR/spool"
+expect_exit 0 zl-push --resume
+zl-pull web1 | cmp - "$T/layer"
 
 say "a spool that was cut is noticed, never stored"
 rm -rf "$T/store" "$ZL_STATE_DIR"

@@ -128,13 +128,26 @@ head -c 5000 /dev/zero >"$spool/20261101T000000.000Z-00000000.spool"
 sqlite3 "$ZL_STATE_DIR/push.db" "INSERT INTO push SELECT id + 100, $(sqlite3 "$ZL_STATE_DIR/push.db" \
     "SELECT group_concat(CASE name WHEN 'spool' THEN '''$spool/gone.spool''' ELSE name END)
      FROM pragma_table_info('push') WHERE name <> 'id'") FROM push WHERE state = 'spooled'"
-expect_exit 0 zl-prune --local
-expect_grep '^remove +spool +.*-00000000.spool .*no push knows it' "$OUT"
-expect_grep '^remove +spool +.*gone.spool .*its spool is gone' "$OUT"
-expect_grep '^would remove 2 objects, 4.9 KiB' "$OUT"
-[ "$(spools)" = 3 ] || fail "a dry run removed a spool"
+for _ in 1 2; do # a dry run marks nothing
+    expect_exit 0 zl-prune --local
+    expect_grep '^mark +spool +.*-00000000.spool .*no push .*knows it: zl-push < FILE' "$OUT"
+    expect_grep '^mark +spool +.*gone.spool .*cannot be finished; goes with a run after 1d' "$OUT"
+done
+expect_grep '^would remove 0 objects, 0 B; 2 objects, 4.9 KiB, would wait' "$OUT"
 expect_exit 0 zl-prune --local --apply
-[ "$(spools)" = 2 ] && [ -e "$finishable" ] || fail "$(ls "$spool")"
+expect_exit 0 zl-prune --local --apply
+expect_grep '^wait +spool +.*-00000000.spool .*; stays until' "$OUT"
+[ "$(spools)" = 3 ] || fail "removed without its day: $(ls "$spool")"
+rows() { sqlite3 "$ZL_STATE_DIR/push.db" 'SELECT count(*) FROM push'; }
+[ "$(rows)" = 3 ]
+sqlite3 "$ZL_STATE_DIR/push.db" \
+    "UPDATE fact SET value = '2026-01-01T00:00:00.000Z' WHERE name = 'dead-since'"
+expect_exit 0 zl-prune --local
+expect_grep '^remove +spool +.*-00000000.spool' "$OUT"
+[ "$(spools)$(rows)" = 33 ] || fail "a dry run removed a spool"
+expect_exit 0 zl-prune --local --apply
+expect_grep '^removed 2 objects, 4.9 KiB' "$OUT"
+[ "$(spools)$(rows)" = 22 ] && [ -e "$finishable" ] || fail "$(ls "$spool")"
 tail -c +1001 "$T/layers/8" >&9
 exec 9>&-
 wait $living
