@@ -26,7 +26,7 @@ PushJob::PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes
                  Log& log, Progress& progress, std::stop_token stop)
     : store_(store), db_(db), row_(std::move(row)), hashes_(std::move(hashes)), jobs_(jobs),
       log_(log), progress_(progress), stop_(std::move(stop)),
-      spool_(open_spool(row_)) {
+      spool_(open_spool(row_)), proved_(hashes_.part_size != 0) {
     outcome_.digest = row_.digest;
     outcome_.kind = row_.kind;
     outcome_.key = key();
@@ -176,10 +176,19 @@ void PushJob::choose_way() {
     create();
 }
 
+/// I2: what a disk made of the bytes since an earlier run took them in would be sent as if it were
+/// them.
+void PushJob::prove() {
+    if (!proved_)
+        prove_spool(row_, spool_.get(), progress_, stop_);
+    proved_ = true;
+}
+
 void PushJob::put_whole() {
     // A run that died here may have stored it; choose_way() of this run has just looked.
     if (!looked_ && !row_.force && object_is_right())
         return enter("stored");
+    prove();
     FileBody bytes(spool_.get(), 0, row_.blob_size, row_.spool);
     HashedBody body(bytes, row_.blob_sha256);
     progress_.begin("uploading", row_.blob_size);
@@ -210,6 +219,7 @@ void PushJob::recover_creating() {
 }
 
 void PushJob::upload() {
+    prove();
     PartUpload upload = part_upload();
     auto count_sent = [&] { outcome_.bytes_sent += upload.bytes_sent; };
     try {

@@ -57,8 +57,9 @@ struct PushOutcome {
 
 class PushJob {
 public:
-    /// @p row is pending; the caller holds the lock of its spool. @p hashes
-    /// may be empty. Throws SpoolError when the spool is not there.
+    /// @p row is pending; the caller holds the lock of its spool. @p hashes: of this process' own
+    /// spooling; without a part size the spool is an earlier one's, and proved before it is sent.
+    /// Throws SpoolError when the spool is not there.
     PushJob(ObjectStore& store, StateDb& db, PushRow row, PartHashes hashes, int jobs, Log& log,
             Progress& progress, std::stop_token stop);
     /// From the row's state to done. Throws with the row as far as it came; run again to continue.
@@ -76,6 +77,7 @@ private:
     bool object_is_ours(const std::optional<ObjectInfo>& object) const;
     bool is_right(const std::optional<ObjectInfo>& object);
     bool object_is_right();
+    void prove();
     void start_over(const std::string& reason);
 
     void choose_way();
@@ -99,6 +101,7 @@ private:
     Progress& progress_;
     std::stop_token stop_;
     UniqueFd spool_;
+    bool proved_; ///< the spool holds what came in
     PushOutcome outcome_;
     std::vector<PartInfo> parts_; ///< of the upload, once this run knows them
     bool looked_ = false;         ///< this run looked whether the object is already there

@@ -39,6 +39,33 @@ UniqueFd open_spool(const PushRow& row) {
     }
 }
 
+void prove_spool(const PushRow& row, int fd, Progress& progress, const std::stop_token& stop) {
+    progress.begin("checking the spool", row.blob_size);
+    FileBody body(fd, 0, row.blob_size, row.spool);
+    Hasher hash;
+    std::vector<std::byte> buffer(1 << 20);
+    const std::string hint = "run the same pipeline again: that stores the layer, and finishes "
+                             "this push too";
+    try {
+        for (std::uint64_t at = 0; at < row.blob_size;) {
+            if (stop.stop_requested())
+                throw Interrupted();
+            const auto n = static_cast<std::size_t>(
+                std::min<std::uint64_t>(buffer.size(), row.blob_size - at));
+            body.read(at, std::span(buffer.data(), n));
+            hash.update(Bytes(buffer.data(), n));
+            progress.advance(static_cast<std::int64_t>(n));
+            at += n;
+        }
+    } catch (const Error& e) {
+        throw SpoolError(std::string("its spool is damaged: ") + e.what(), hint);
+    }
+    if (const std::string is = hash.finish_hex(); is != row.blob_sha256)
+        throw SpoolError("its spool is damaged: " + row.spool + " has sha256 " + is +
+                             ", expected " + row.blob_sha256,
+                         hint);
+}
+
 void forget_push(StateDb& db, const PushRow& row) {
     if (::unlink(row.spool.c_str()) == 0)
         fsync_dir(dir_name(row.spool));

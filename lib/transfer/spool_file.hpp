@@ -28,6 +28,9 @@ std::optional<FileLock> lock_spool(const std::string& spool);
 /// For reading. Throws SpoolError when it is not there.
 UniqueFd open_spool(const PushRow& row);
 
+/// Reads all of it. Throws SpoolError when it is not what came in.
+void prove_spool(const PushRow& row, int fd, Progress& progress, const std::stop_token& stop);
+
 /// Forgets a push that is done, or whose spool is nobody's data. The caller holds its lock. The
 /// spool goes first, durably: whatever dies here leaves a row, never a spool that no row knows.
 /// Throws io with both of them left.

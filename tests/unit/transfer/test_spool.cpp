@@ -169,6 +169,30 @@ TEST_SUITE("transfer/spool") {
         CHECK(a.db.pushes().empty());
     }
 
+    TEST_CASE("a spool that changed on its disk is not sent; the same input again finishes both") {
+        for (std::size_t size : {std::size_t{100000}, std::size_t{11} << 20}) {
+            TempDir dir;
+            Link link(dir.path + "/store");
+            Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+            const std::string blob = layer_of(size, 3);
+            const std::string spool = a.push_in_vain(blob);
+            std::fstream f(spool, std::ios::in | std::ios::out | std::ios::binary);
+            f.seekp(5000);
+            f.put(static_cast<char>(blob[5000] ^ 1));
+            f.close();
+            CHECK(a.resume_fails() == ErrorKind::io);
+            CHECK(path_exists(spool));
+            REQUIRE(a.db.pushes().size() == 1);
+            auto key = layer_key("layers/", a.db.pushes()[0].digest);
+            CHECK_FALSE(link.open()->head(key));
+            a.push(blob);
+            CHECK(get_text(*link.open(), key, SIZE_MAX) == blob);
+            CHECK(a.db.pushes().empty());
+            CHECK_FALSE(path_exists(spool));
+            CHECK(link.open()->list_uploads("").empty());
+        }
+    }
+
     TEST_CASE("what dies at its end leaves a row, and the next run clears both") {
         TempDir dir;
         Link link(dir.path + "/store");
