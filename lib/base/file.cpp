@@ -195,9 +195,9 @@ void AtomicFile::commit() {
     fsync_dir(dir_name(path_));
 }
 
-std::optional<FileLock> FileLock::try_lock(const std::string& path) {
+std::optional<FileLock> FileLock::try_lock(const std::string& path, mode_t mode) {
     for (;;) {
-        UniqueFd fd = open_file(path, O_RDWR | O_CREAT);
+        UniqueFd fd = open_file(path, O_RDWR | O_CREAT, mode);
         if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK)
                 return std::nullopt;

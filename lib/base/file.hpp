@@ -86,7 +86,9 @@ private:
 class FileLock {
 public:
     /// Creates @p path if needed. nullopt when another process (or thread) holds it.
-    static std::optional<FileLock> try_lock(const std::string& path);
+    static std::optional<FileLock> try_lock(const std::string& path, mode_t mode = 0600);
+    /// The file, to read and write: the one that had the name when the lock was taken.
+    int fd() const { return fd_.get(); }
     /// Remove the file while still holding the lock, then release.
     void remove_and_unlock();
 

@@ -32,11 +32,10 @@ public:
         : part_(dir_name(path) + "/." + path.substr(path.rfind('/') + 1) + ".zl-part"),
           journal_(part_ + ".ranges"), wanted_(wanted), done_(ranges) {
         try {
-            data_ = open_file(part_, O_RDWR | O_CREAT, 0666); // FILE's own mode, before the lock's
+            lock_ = FileLock::try_lock(part_, 0666); // it becomes FILE
         } catch (Error& e) {
             throw e.with_kind(ErrorKind::exists); // 73: cannot be created
         }
-        lock_ = FileLock::try_lock(part_);
         if (!lock_)
             throw Error(ErrorKind::transient, part_ + ": another zl-pull writes it",
                         "wait for it, or pull to another file");
@@ -47,12 +46,12 @@ public:
     std::uint64_t count_done() const {
         return static_cast<std::uint64_t>(std::count(done_.begin(), done_.end(), true));
     }
-    int fd() const { return data_.get(); }
+    int fd() const { return lock_->fd(); }
     const std::string& part() const { return part_; }
 
-    void write(std::uint64_t offset, Bytes data) { pwrite_full(data_.get(), data, offset, part_); }
+    void write(std::uint64_t offset, Bytes data) { pwrite_full(fd(), data, offset, part_); }
     void record(std::size_t range) {
-        sync(data_.get(), part_);
+        sync(fd(), part_);
         std::lock_guard lock(mutex_);
         write_full(list_.get(), as_bytes(std::to_string(range) + "\n"), journal_);
         sync(list_.get(), journal_);
@@ -60,7 +59,7 @@ public:
         crash_point("pull.range");
     }
     void start_over() {
-        if (::ftruncate(data_.get(), 0) != 0)
+        if (::ftruncate(fd(), 0) != 0)
             throw sys_error("truncate " + part_).with_kind(ErrorKind::io);
         list_ = open_file(journal_, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
         write_full(list_.get(), as_bytes(wanted_ + "\n"), journal_);
@@ -68,7 +67,7 @@ public:
         std::fill(done_.begin(), done_.end(), false);
     }
     void publish(const std::string& path) {
-        sync(data_.get(), part_);
+        sync(fd(), part_);
         if (::rename(part_.c_str(), path.c_str()) != 0)
             throw sys_error("rename " + part_ + " to " + path).with_kind(ErrorKind::exists);
         ::unlink(journal_.c_str());
@@ -102,8 +101,10 @@ private:
     }
 
     std::string part_, journal_, wanted_;
+    /// Its file is the one written to: one opened beside it could be another run's, by now
+    /// published as FILE.
     std::optional<FileLock> lock_;
-    UniqueFd data_, list_;
+    UniqueFd list_;
     std::vector<bool> done_;
     std::mutex mutex_;
 };

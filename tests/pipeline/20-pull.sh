@@ -43,6 +43,19 @@ timeout --foreground -s KILL 0.03 zl-pull --bwlimit 20MiB --part-size 1MiB -o "$
 zl-pull -o "$T/o" web/1
 cmp "$T/o" "$T/l1"
 
+if command -v strace >/dev/null && strace -qq -o /dev/null true 2>/dev/null; then
+    say "-o of two at once, where one has the file open before the other gives it its name"
+    rm "$T/o"
+    strace -f -qq -o /dev/null -e trace=flock -e inject=flock:delay_enter=700000 \
+        zl-pull -o "$T/o" web/1 &
+    second=$!
+    within 10 test -e "$T/.o.zl-part"
+    zl-pull -o "$T/o" web/1
+    wait $second
+    cmp "$T/o" "$T/l1"
+    [ "$(stat -c %a "$T/o")" = 644 ]
+fi
+
 say "--path: a small valid layer stream of just that"
 zl-pull --path sub web/1 >"$T/p"
 zstd -dcq "$T/p" | tar -t >"$T/names"
