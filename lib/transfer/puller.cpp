@@ -22,7 +22,7 @@ class HoldBackSink {
 public:
     HoldBackSink(Sink& out, std::uint64_t from, std::uint64_t size) : out_(out), from_(from) {
         if (size - from > kMaxHeldInMemory && !(file_ = File(std::tmpfile())))
-            throw sys_error("create a temporary file");
+            throw sys_error(std::string("create ") + kFileName);
     }
     void write(Bytes data) {
         auto n = static_cast<std::size_t>(
@@ -33,25 +33,31 @@ public:
         data = data.subspan(n);
         if (!file_)
             held_.insert(held_.end(), data.begin(), data.end());
-        else if (!data.empty() && std::fwrite(data.data(), data.size(), 1, file_.get()) != 1)
-            throw sys_error("write a temporary file").with_kind(ErrorKind::io);
+        else
+            write_full(fileno(file_.get()), data, kFileName); // no buffer that fails unseen
     }
     void release() {
         out_.write(held_);
-        if (file_) {
-            std::rewind(file_.get());
-            std::vector<std::byte> buffer(kStep);
-            while (std::size_t n = std::fread(buffer.data(), 1, buffer.size(), file_.get()))
-                out_.write(Bytes(buffer.data(), n));
-            if (std::ferror(file_.get()))
-                throw sys_error("read a temporary file").with_kind(ErrorKind::io);
-        }
+        if (file_)
+            copy_file();
         out_.finish();
     }
 
 private:
+    void copy_file() {
+        std::vector<std::byte> buffer(kStep);
+        for (std::uint64_t at = from_; at < at_;) {
+            std::span part(buffer.data(), std::min<std::uint64_t>(buffer.size(), at_ - at));
+            if (pread_full(fileno(file_.get()), part, at - from_, kFileName) != part.size())
+                throw Error(ErrorKind::io, std::string(kFileName) + ": cut short");
+            out_.write(part);
+            at += part.size();
+        }
+    }
+
     using File = Handle<std::FILE, std::fclose>;
     static constexpr std::uint64_t kMaxHeldInMemory = 16 << 20;
+    static constexpr const char* kFileName = "a temporary file";
     Sink& out_;
     std::uint64_t from_;
     std::uint64_t at_ = 0;

@@ -56,6 +56,15 @@ if command -v strace >/dev/null && strace -qq -o /dev/null true 2>/dev/null; the
     [ "$(stat -c %a "$T/o")" = 644 ]
 fi
 
+say "a tail too long for memory, and no room for it: never cut short with 0"
+PYTHONPATH=$support python3 -c 'import layerfmt, os, sys
+sys.stdout.buffer.write(layerfmt.make(os.urandom(20000000), frame_size=32 << 20))' >"$T/big"
+zl-push --name big <"$T/big" >/dev/null
+gives big "$T/big"
+expect_exit 74 bash -c 'trap "" XFSZ; ulimit -f $(($(stat -c %s "$1") / 4096 * 4))
+    zl-pull big | cat; exit "${PIPESTATUS[0]}"' - "$T/big" # all of it but the last page
+expect_empty "$OUT"
+
 say "--path: a small valid layer stream of just that"
 zl-pull --path sub web/1 >"$T/p"
 zstd -dcq "$T/p" | tar -t >"$T/names"
