@@ -102,13 +102,9 @@ PullTarget Puller::find(const std::string& ref) {
         throw Error(ErrorKind::data, store_.describe(key) +
                                          ": holds the layer sha256:" + t.end->trailer.digest.hex());
     if (!t.end && !t.what.raw) {
-        // Either another tool's layer, or one of ours whose end was lost: the metadata knows.
+        // Either another tool's layer, or one of ours whose end was lost: the metadata knows. Its
+        // sizes may be those of another push of the same content; that decides.
         auto meta = read_layer_meta(store_, layer_meta_key(options_.prefix, digest));
-        if (meta && (meta->compressed_size_bytes != t.object.size))
-            throw Error(ErrorKind::data, store_.describe(key) + ": has " +
-                                             std::to_string(t.object.size) +
-                                             " bytes, its metadata says " +
-                                             std::to_string(meta->compressed_size_bytes));
         if (meta && meta->kind == "layer" && !meta->blob_sha256.empty())
             throw Error(ErrorKind::data, store_.describe(key) + ": its end is damaged");
     }

@@ -44,7 +44,7 @@ public:
     Puller(ObjectStore& store, PullOptions options, Log& log, Progress& progress,
            std::stop_token stop);
 
-    /// Throws not_found, and data when the object cannot be what its name says (wrong size).
+    /// Throws not_found, and data when the object cannot be what its name says (wrong trailer).
     PullTarget find(const std::string& ref);
 
     /// Streams the whole object in order; the end is written only when all of it is proved, then
