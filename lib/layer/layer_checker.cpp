@@ -25,12 +25,12 @@ struct LayerStreamChecker::Impl {
     std::uint64_t size = 0;        ///< bytes seen
     std::uint64_t frame_start = 0; ///< offset of the frame under way
     std::string held;              ///< bytes of the frame: until its header is known, or all of it
+    bool known = false;            ///< its header was seen; what is held before that is not hashed
     bool first = true;             ///< nothing of the data frame was given to the observer yet
-    /// SHA-256 up to the end of the last frame: what the trailer vouches for.
-    std::optional<Digest> before;
+    Digest before;                 ///< SHA-256 up to the trailer: what that vouches for
     std::vector<SeekEntry> rows;
     std::uint64_t last_row_offset = 0;
-    bool rows_fit = true; ///< every row fits a seek table
+    bool rows_fit = true; ///< there may be a trailer: every row fits a seek table of ours
     std::optional<Trailer> trailer;
     bool complete = false; ///< the seek table was seen
 
@@ -60,18 +60,24 @@ struct LayerStreamChecker::Impl {
     void accept(Bytes taken, bool starts) {
         if (starts) {
             held.clear();
+            known = false;
             first = true;
         }
         const auto& h = scanner.header();
         if (!h) { // not enough of it yet to know
-            hash.update(taken);
             held += as_text(taken);
             return;
         }
+        if (!known) {
+            known = true;
+            if (is_ours(kTrailerVariant))
+                before = hash.peek();
+            hash.update(as_bytes(held));
+        }
+        hash.update(taken);
         if (!h->skippable) {
             if (trailer)
                 throw bad("data after the trailer");
-            hash.update(taken);
             if (observer) {
                 if (first && !held.empty()) {
                     observer->data(*h, as_bytes(held), true);
@@ -83,7 +89,6 @@ struct LayerStreamChecker::Impl {
             first = false;
             return;
         }
-        hash.update(taken);
         if (keep_whole()) {
             if (held.size() + taken.size() > limit())
                 throw bad("skippable frame of " + std::to_string(*h->content_size) +
@@ -109,18 +114,20 @@ struct LayerStreamChecker::Impl {
             throw bad("unknown frame after the trailer");
         }
         std::uint64_t content = h.skippable ? 0 : h.content_size.value_or(UINT64_MAX);
-        rows_fit = rows_fit && content <= UINT32_MAX && scanner.frame_size() <= UINT32_MAX;
-        rows.push_back({static_cast<std::uint32_t>(scanner.frame_size()),
-                        static_cast<std::uint32_t>(content)});
+        // A foreign stream may have any number of frames, a hostile one of 8 bytes each.
+        rows_fit = rows_fit && content <= UINT32_MAX && scanner.frame_size() <= UINT32_MAX &&
+                   rows.size() < kMaxLayerRows;
+        if (rows_fit)
+            rows.push_back({static_cast<std::uint32_t>(scanner.frame_size()),
+                            static_cast<std::uint32_t>(content)});
         last_row_offset = frame_start;
         if (!h.skippable && observer)
             observer->frame_end();
-        before = hash.peek();
     }
 
     void check_trailer() {
         Trailer t = decode_trailer(as_bytes(held).subspan(kSkippableHeaderSize));
-        if (t.before_bytes != frame_start || !before || t.before_sha256 != *before)
+        if (t.before_bytes != frame_start || t.before_sha256 != before)
             throw bad("the bytes before the trailer are not those it was made for (" +
                       std::to_string(frame_start) + " bytes, expected " +
                       std::to_string(t.before_bytes) + ")");

@@ -19,6 +19,8 @@ constexpr std::uint64_t kMaxWholeFrame = 32 << 20;
 constexpr std::uint64_t kFrameSlack = 1 << 20;
 /// Budget of bytes that wait or are being worked on; one job is always allowed.
 constexpr std::uint64_t kMaxUnderWay = 64 << 20;
+/// What a job takes beside its bytes: an empty frame has 9.
+constexpr std::uint64_t kJobOverhead = 512;
 
 Error bad(const std::string& why) {
     return Error(ErrorKind::data, "layer stream: " + why);
@@ -35,7 +37,7 @@ struct Job {
     bool hashed = false; ///< and went into the digest
     bool consumed = false;
     bool ends_frame = false;
-    std::uint64_t cost() const { return compressed.size() + content_size; }
+    std::uint64_t cost() const { return compressed.size() + content_size + kJobOverhead; }
 };
 using JobPtr = std::shared_ptr<Job>;
 

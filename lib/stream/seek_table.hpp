@@ -19,6 +19,9 @@ struct SeekEntry {
 };
 
 inline constexpr std::size_t kSeekFooterSize = 9;
+/// A layer of more frames is refused, by all who have its rows in memory. At 2 MiB each they stand
+/// for 16 TiB of tar.
+inline constexpr std::size_t kMaxLayerRows = 8 << 20;
 /// Size of the whole frame for @p frames rows.
 constexpr std::uint64_t seek_table_frame_size(std::uint64_t frames) {
     return 8 + 8 * frames + kSeekFooterSize;

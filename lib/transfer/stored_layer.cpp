@@ -12,8 +12,7 @@ namespace {
 
 /// Enough for the trailer and the seek table of a layer of some 12 GiB of tar.
 constexpr std::uint64_t kFirstTail = 64 << 10;
-/// 8 bytes a frame: a seek table of this size stands for 16 TiB of tar.
-constexpr std::uint64_t kMaxTail = 64 << 20;
+constexpr std::uint64_t kMaxTail = seek_table_frame_size(kMaxLayerRows) + kMaxTrailerSize;
 
 std::optional<LayerEnd> parse_end(ObjectStore& store, const ObjectInfo& o, std::string tail) {
     if (tail.size() < seek_table_frame_size(2))

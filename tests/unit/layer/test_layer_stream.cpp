@@ -7,10 +7,14 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace zl;
@@ -180,6 +184,54 @@ TEST_SUITE("layer/layer_stream") {
         CHECK_FALSE(o.accepted);
         CHECK(o.tar.size() <= 50 << 20);
         CHECK(unpack(blob, {.max_size = (100 << 20) + 1024}).accepted);
+    }
+
+    TEST_CASE("frames without content take no more memory than the budget") {
+        std::string many;
+        FrameCompressor zstd(1);
+        std::vector<std::byte> empty;
+        zstd.compress({}, empty);
+        while (many.size() + empty.size() <= 1 << 20)
+            many += as_text(empty);
+        std::atomic<int> reads = 0;
+        struct Endless final : Source {
+            Endless(const std::string& t, std::atomic<int>& n) : text(t), count(n) {}
+            std::size_t read(std::span<std::byte> b) override {
+                if (count == 16)
+                    return 0;
+                ++count;
+                std::memcpy(b.data(), text.data(), std::min(b.size(), text.size()));
+                return std::min(b.size(), text.size());
+            }
+            const std::string& text;
+            std::atomic<int>& count;
+        };
+        Endless in(many, reads);
+        LayerStreamReader reader(in, {.threads = 1, .foreign = true});
+        for (int before = -1; before != reads;) { // until it waits for somebody who reads
+            before = reads;
+            std::this_thread::sleep_for(std::chrono::milliseconds(400));
+        }
+        CHECK(reads <= 4);
+    }
+
+    TEST_CASE("more frames than their rows are kept of make no layer") {
+        const std::string none = skippable_frame(5, "");
+        std::string piece;
+        for (int i = 0; i < 1 << 16; ++i)
+            piece += none;
+        LayerStreamChecker checker;
+        Trailer t;
+        Hasher hash;
+        for (std::size_t i = 0; i <= kMaxLayerRows >> 16; ++i) {
+            checker.write(as_bytes(piece));
+            hash.update(as_bytes(piece));
+            t.before_bytes += piece.size();
+        }
+        t.before_sha256 = hash.finish();
+        t.data_frames = t.before_bytes / none.size() - 1;
+        t.data_bytes = t.before_bytes - none.size();
+        CHECK_THROWS_AS(checker.write(as_bytes(encode_trailer(t))), Error);
     }
 
     TEST_CASE("destroying a reader early does not hang, though the input is open") {
