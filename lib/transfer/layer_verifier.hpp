@@ -1,38 +1,20 @@
 /// Proves that the bytes of a pulled object are the layer that was asked for.
 #pragma once
 
-#include "layer/layer_checker.hpp"
-#include "layer/tar_scanner.hpp"
-#include "stream/hash.hpp"
-#include "stream/zstd_stream.hpp"
+#include "stream/stream.hpp"
 
-#include <memory>
-#include <optional>
 #include <string>
 
 namespace zl {
 
-/// Sees every byte in order. What proves it: raw: the SHA-256 that is its name; a layer with
-/// trailer: the trailer's hash of all bytes and its digest; one without (another tool's): the
-/// digest of its decompressed content.
-class LayerVerifier {
-public:
-    enum class Proof { raw, trailer, content };
-    /// @p digest 64 hex digits.
-    LayerVerifier(Proof proof, std::string digest);
-    void write(Bytes data);
-    /// Throws data unless all of it is proved.
-    void finish();
-    /// The trailer's word (exit code 3), once finished.
-    bool incomplete() const { return incomplete_; }
+/// What proves it. raw: the SHA-256 of the bytes is the digest. content: that of the decompressed
+/// content is, whoever wrote the object. trailer: the bytes are those that the trailer was made
+/// for, and it says the digest: proof against damage, at less than half the work, but not against
+/// somebody who makes a trailer.
+enum class LayerProof { raw, trailer, content };
 
-private:
-    Proof proof_;
-    std::string digest_;
-    LayerStreamChecker checker_;
-    StreamDecompressor zstd_;
-    Hasher hash_;
-    bool incomplete_ = false;
-};
+/// Reads @p in to its end, for LayerProof::content on another thread. Throws data unless it is the
+/// layer @p digest (64 hex digits). Returns the trailer's word `incomplete` (exit code 3).
+bool verify_layer(Source& in, LayerProof proof, const std::string& digest);
 
 } // namespace zl

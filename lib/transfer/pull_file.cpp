@@ -152,17 +152,10 @@ PullOutcome Puller::pull_to_file(const PullTarget& target, const std::string& pa
         });
     };
     auto verify = [&] {
-        LayerVerifier verifier(target.proof(), target.what.digest);
-        std::vector<std::byte> buffer(1 << 20);
-        for (std::uint64_t at = 0; at < o.size;) {
-            auto n = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), o.size - at));
-            if (pread_full(file.fd(), std::span(buffer.data(), n), at, file.part()) != n)
-                throw Error(ErrorKind::data, file.part() + ": too short");
-            verifier.write(Bytes(buffer.data(), n));
-            at += n;
-        }
-        verifier.finish();
-        return verifier.incomplete();
+        if (::lseek(file.fd(), 0, SEEK_SET) != 0)
+            throw sys_error("seek in " + file.part()).with_kind(ErrorKind::io);
+        FdSource in(file.fd(), file.part(), stop_);
+        return verify_layer(in, target.proof(), target.what.digest);
     };
 
     for (bool again : {false, true}) {
@@ -176,8 +169,7 @@ PullOutcome Puller::pull_to_file(const PullTarget& target, const std::string& pa
                 throw;
             if (again) {
                 file.discard();
-                throw e.add_context(store_.describe(o.key))
-                    .with_hint("the stored object is damaged; push the layer again with --force");
+                throw e.add_context(store_.describe(o.key)).with_hint(kDamaged);
             }
             log_.warn(file.part() + ": " + e.what() + "; fetching it once more from zero");
             file.start_over();

@@ -65,12 +65,33 @@ private:
     File file_;
 };
 
+/// What is fetched, on its way to its proof.
+class PassingSource final : public Source {
+public:
+    PassingSource(Source& in, HoldBackSink& out, std::stop_token stop)
+        : in_(in), out_(out), stop_(std::move(stop)) {}
+    std::size_t read(std::span<std::byte> buffer) override {
+        if (stop_.stop_requested())
+            throw Interrupted();
+        std::size_t n = in_.read(buffer);
+        out_.write(Bytes(buffer.data(), n));
+        return n;
+    }
+
+private:
+    Source& in_;
+    HoldBackSink& out_;
+    std::stop_token stop_;
+};
+
 } // namespace
 
-LayerVerifier::Proof PullTarget::proof() const {
+LayerProof PullTarget::proof() const {
     if (what.raw)
-        return LayerVerifier::Proof::raw;
-    return end ? LayerVerifier::Proof::trailer : LayerVerifier::Proof::content;
+        return LayerProof::raw;
+    // Who can write the object could as well write the ref of a name: its content would prove no
+    // more than the trailer does.
+    return end && !what.by_digest ? LayerProof::trailer : LayerProof::content;
 }
 
 std::uint64_t PullTarget::hold_back_from() const {
@@ -116,24 +137,18 @@ PullOutcome Puller::pull(const PullTarget& target, Sink& out) {
     progress_.begin("fetching", target.object.size);
     RangeReader in(store_, target.object, {0, target.object.size},
                    {options_.jobs, options_.part_size}, progress_);
-    LayerVerifier verifier(target.proof(), target.what.digest);
     HoldBackSink held(out, target.hold_back_from(), target.object.size);
-    for (Bytes bytes; !(bytes = in.available()).empty(); in.consume(bytes.size())) {
-        if (stop_.stop_requested())
-            throw Interrupted();
-        bytes = bytes.first(std::min(bytes.size(), kStep));
-        // Checked first: bytes that cannot be right are not passed on.
-        verifier.write(bytes);
-        held.write(bytes);
-    }
+    PassingSource passing(in, held, stop_);
+    bool incomplete = false;
     try {
-        verifier.finish();
+        incomplete = verify_layer(passing, target.proof(), target.what.digest);
     } catch (Error& e) {
-        throw e.add_context(store_.describe(target.object.key))
-            .with_hint("the stored object is damaged; push the layer again with --force");
+        if (e.kind() != ErrorKind::data)
+            throw;
+        throw e.add_context(store_.describe(target.object.key)).with_hint(kDamaged);
     }
     held.release();
-    return {target.what.digest, target.object.size, verifier.incomplete()};
+    return {target.what.digest, target.object.size, incomplete};
 }
 
 } // namespace zl

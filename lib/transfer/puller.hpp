@@ -32,7 +32,7 @@ struct PullTarget {
     Resolved what;
     ObjectInfo object;
     std::optional<LayerEnd> end; ///< absent: another tool's layer, or raw
-    LayerVerifier::Proof proof() const;
+    LayerProof proof() const;
     /// From here on bytes are held back until everything is proved: a cut or corrupt object then
     /// looks whole to no reader (for a layer: the start of the last data frame, where the tar's end
     /// is; else the last 256 KiB, which is more than a zstd block).
@@ -62,6 +62,8 @@ public:
                            Sink& out);
 
 private:
+    static constexpr const char* kDamaged =
+        "the stored object is damaged; push the layer again with --force";
     ObjectStore& store_;
     PullOptions options_;
     Log& log_;

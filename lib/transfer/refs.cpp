@@ -79,7 +79,7 @@ std::optional<Resolved> by_digest_prefix(ObjectStore& store, const std::string& 
             bool is_object =
                 raw ? rest.size() == 64 : rest.size() == 72 && rest.ends_with(".tar.zst");
             if (is_object && is_hex(std::string_view(rest).substr(0, 64)))
-                found.push_back({rest.substr(0, 64), raw, "digest prefix " + hex});
+                found.push_back({rest.substr(0, 64), raw, "digest prefix " + hex, true});
             return found.size() < 3;
         });
     }
@@ -179,7 +179,7 @@ Resolved resolve_ref(ObjectStore& store, const std::string& prefix, const std::s
         std::string hex = lower(ref.starts_with("sha256:") ? ref.substr(7) : ref);
         if (Digest::from_hex(hex)) {
             bool raw = !store.head(layer_key(prefix, hex)) && store.head(raw_key(prefix, hex));
-            return {hex, raw, "digest"};
+            return {hex, raw, "digest", true};
         }
         if (ref.starts_with("sha256:"))
             throw Error(ErrorKind::usage, ref + ": 64 hex digits must follow sha256:");

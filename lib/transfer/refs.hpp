@@ -44,6 +44,7 @@ struct Resolved {
     std::string digest; ///< 64 hex digits
     bool raw = false;
     std::string how; ///< `newest of web1, pushed 2026-11-22T06:00:00.000Z`
+    bool by_digest = false; ///< REF is (the beginning of) the digest: the store did not choose it
 };
 
 /// REF = sha256:HEX or 64 hex digits, else NAME or NAME@TIME, else a digest prefix of 8 or more hex

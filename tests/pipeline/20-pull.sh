@@ -56,6 +56,24 @@ if command -v strace >/dev/null && strace -qq -o /dev/null true 2>/dev/null; the
     [ "$(stat -c %a "$T/o")" = 644 ]
 fi
 
+say "another layer whose end claims the digest: not for who asks for that digest"
+PYTHONPATH=$support python3 - "$d1" "$T/l2" >"$T/forged" <<'PY'
+import layerfmt, sys
+_, toc, _, tar, _ = layerfmt.parse(open(sys.argv[2], 'rb').read())
+sys.stdout.buffer.write(layerfmt.make(tar, toc, digest=sys.argv[1]))
+PY
+cp "$T/store/layers/$d1.tar.zst" "$T/saved"
+cp "$T/forged" "$T/store/layers/$d1.tar.zst"
+for ref in "sha256:$d1" "${d1:0:12}"; do
+    expect_exit 65 zl-pull "$ref"
+    ! zstd -dcq <"$OUT" 2>/dev/null | tar -t >/dev/null 2>&1 || fail "looks whole"
+    expect_exit 65 zl-pull -o "$T/o2" "$ref"
+    [ ! -e "$T/o2" ]
+done
+expect_exit 65 zl-push --foreign <"$T/forged"
+cp "$T/saved" "$T/store/layers/$d1.tar.zst"
+[ "$(zl-push --foreign <"$T/l1")" = "sha256:$d1" ]
+
 say "a tail too long for memory, and no room for it: never cut short with 0"
 PYTHONPATH=$support python3 -c 'import layerfmt, os, sys
 sys.stdout.buffer.write(layerfmt.make(os.urandom(20000000), frame_size=32 << 20))' >"$T/big"

@@ -26,8 +26,10 @@ peak() { # LIMIT_MIB COMMAND...: stdin and stdout are passed on
 }
 peak 250 zl-pack --threads 2 "$T/tree" >"$T/layer"
 [ "$(stat -c %s "$T/layer")" -gt $((100 << 20)) ]
-peak 120 zl-push --part-size 8MiB --jobs 4 --name big <"$T/layer" >/dev/null
+peak 120 zl-push --part-size 8MiB --jobs 4 --name big <"$T/layer" >"$T/digest"
 peak 200 zl-pull --part-size 8MiB --jobs 4 big >"$T/layer2"
+cmp "$T/layer" "$T/layer2"
+peak 200 zl-pull --part-size 8MiB --jobs 4 "$(cat "$T/digest")" >"$T/layer2" # decompresses it too
 cmp "$T/layer" "$T/layer2"
 rm "$T/layer2"
 peak 250 zl-unpack --threads 2 -C "$T/back" <"$T/layer"

@@ -123,6 +123,33 @@ TEST_SUITE("transfer/pull") {
         }
     }
 
+    TEST_CASE("what a trailer claims does not pass for the digest that was asked for") {
+        Fixture f;
+        Stored wanted(f.store, 3 << 20), other(f.store, 1 << 20);
+        std::string forged = other.blob;
+        Trailer t = other.trailer;
+        const std::string honest = encode_trailer(t);
+        t.digest = wanted.trailer.digest;
+        forged.replace(forged.find(honest), honest.size(), encode_trailer(t));
+        wanted.put(f.store, forged);
+        Puller p = f.puller();
+        for (const std::string& ref :
+             {"sha256:" + wanted.digest, wanted.digest, wanted.digest.substr(0, 12)}) {
+            PullTarget target = p.find(ref);
+            REQUIRE(target.end);
+            MemorySink out;
+            try {
+                p.pull(target, out);
+                FAIL("accepted");
+            } catch (const Error& e) {
+                CHECK(e.kind() == ErrorKind::data);
+            }
+            CHECK(out.text.size() <= target.end->last_frame_offset());
+            CHECK_THROWS_AS(p.pull_to_file(target, f.dir.path + "/out"), Error);
+            CHECK_FALSE(path_exists(f.dir.path + "/out"));
+        }
+    }
+
     TEST_CASE("an object cut at its end, or replaced while it is read, is refused") {
         Fixture f;
         Stored s(f.store, 3 << 20);
