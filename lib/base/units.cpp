@@ -2,6 +2,8 @@
 
 #include "base/error.hpp"
 
+#include <time.h>
+
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -321,6 +323,12 @@ std::string format_duration(Millis d) {
 
 TimePoint now_wall() {
     return std::chrono::floor<Millis>(std::chrono::system_clock::now());
+}
+
+Millis boot_time() {
+    timespec t{};
+    ::clock_gettime(CLOCK_BOOTTIME, &t);
+    return Millis(std::int64_t{t.tv_sec} * 1000 + t.tv_nsec / 1000000);
 }
 
 } // namespace zl

@@ -38,5 +38,7 @@ std::string format_size(std::uint64_t bytes);
 std::string format_duration(Millis d);
 
 TimePoint now_wall();
+/// Since the machine was started, its sleep included; nobody sets this clock (CLOCK_BOOTTIME).
+Millis boot_time();
 
 } // namespace zl

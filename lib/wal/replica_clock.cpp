@@ -1,16 +1,8 @@
 #include "wal/replica_clock.hpp"
 
-#include <time.h>
-
 #include <algorithm>
 
 namespace zl {
-
-Millis boot_time() {
-    timespec t{};
-    ::clock_gettime(CLOCK_BOOTTIME, &t);
-    return Millis(std::int64_t{t.tv_sec} * 1000 + t.tv_nsec / 1000000);
-}
 
 ReplicaClock::ReplicaClock(Now wall, Elapsed boot)
     : wall_(wall ? std::move(wall) : now_wall), boot_(boot ? std::move(boot) : boot_time),

@@ -28,6 +28,4 @@ private:
     Millis anchor_boot_;
 };
 
-Millis boot_time();
-
 } // namespace zl
