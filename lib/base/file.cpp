@@ -128,7 +128,11 @@ std::string dir_name(const std::string& path) {
 
 bool path_exists(const std::string& path) {
     struct stat st;
-    return ::lstat(path.c_str(), &st) == 0;
+    if (::lstat(path.c_str(), &st) == 0)
+        return true;
+    if (errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG)
+        return false;
+    throw sys_error("stat " + path);
 }
 
 void make_dirs(const std::string& path, mode_t mode) {

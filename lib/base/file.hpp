@@ -58,6 +58,8 @@ void fsync_dir(const std::string& path);
 void make_dirs(const std::string& path, mode_t mode = 0777);
 /// Directory part of @p path ("." if none).
 std::string dir_name(const std::string& path);
+/// Of a link: the link itself. Throws when it cannot be known (permission denied, I/O error):
+/// unknown is not absent.
 bool path_exists(const std::string& path);
 
 /// Writes a file all or nothing: temp in the same directory, fsync, rename, fsync directory.

@@ -18,7 +18,8 @@ bool is_blank(const std::string& file) {
 
 bool has_wal(const std::string& file) {
     struct stat st {};
-    return ::lstat((file + "-wal").c_str(), &st) == 0 && st.st_size > 0;
+    const std::string wal = file + "-wal";
+    return path_exists(wal) && ::lstat(wal.c_str(), &st) == 0 && st.st_size > 0;
 }
 
 /// Without their database they are not to be applied to whatever comes in its place.

@@ -155,6 +155,15 @@ TEST_SUITE("base/file") {
         CHECK_THROWS_AS(make_dirs(dir / "f/x"), Error);
     }
 
+    TEST_CASE("a path that cannot be looked at does not count as absent") {
+        TempDir dir;
+        CHECK_FALSE(path_exists(dir / "a"));
+        CHECK_FALSE(path_exists(dir / std::string(300, 'a').c_str()));
+        std::filesystem::create_symlink("round", dir / "round"); // ELOOP, which root gets too
+        CHECK(path_exists(dir / "round"));
+        CHECK_THROWS_AS(path_exists(dir / "round/a"), Error);
+    }
+
     TEST_CASE("directory part of a path") {
         CHECK(dir_name("/a/b") == "/a");
         CHECK(dir_name("/a/b/") == "/a");
