@@ -3,7 +3,8 @@
 ///
 /// Durability: an object's bytes are fsynced before its name appears, the name before put() returns
 /// (AtomicFile). The metadata file is renamed first; it names size and mtime of its object, so that
-/// a crash between the two leaves an object without metadata, never one with another's.
+/// a crash between the two leaves an object without metadata, never one with another's. A metadata
+/// file that cannot be understood is none: the object is what its bytes prove.
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "base/handle.hpp"
@@ -18,6 +19,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <random>
 #include <tuple>
 
@@ -77,6 +79,56 @@ void check_key(const std::string& key) {
     }
 }
 
+/// Who may do what a refusal was about: the nearest above @p place that may be looked at refused.
+std::string whose(std::string place) {
+    struct stat st {};
+    while (::stat(place.c_str(), &st) != 0 && place != "/" && place != ".")
+        place = dir_name(place);
+    char text[96];
+    std::snprintf(text, sizeof text,
+                  " belongs to user %u, group %u, mode %04o, and this is user %u: ", st.st_uid,
+                  st.st_gid, static_cast<unsigned>(st.st_mode & 07777), ::geteuid());
+    return place + text + "run it as that user, or change the owner or mode of the store";
+}
+
+/// Error from errno, with a way out of a refusal. @p place: what it depends on.
+Error failed(const std::string& what, const std::string& place) {
+    Error e = sys_error(what);
+    return e.kind() == ErrorKind::denied ? e.with_hint(whose(place)) : e;
+}
+
+/// Of our own small files, where damage is the same as absence.
+Json parse_or_null(const std::string& text) {
+    try {
+        return parse_json(text, "");
+    } catch (const Error&) {
+        return {};
+    }
+}
+
+std::optional<std::string> text_in(const Json& j, const char* field) {
+    auto it = j.find(field);
+    return it != j.end() && it->is_string() ? std::optional(it->get<std::string>()) : std::nullopt;
+}
+
+ObjectMeta meta_in(const Json& j) {
+    ObjectMeta meta;
+    if (auto it = j.find("meta"); it != j.end() && it->is_object())
+        for (const auto& [name, value] : it->items())
+            if (value.is_string())
+                meta[name] = value.get<std::string>();
+    return meta;
+}
+
+/// Of `00001.part`.
+std::optional<int> part_number(std::string_view name) {
+    int n = 0;
+    if (name.size() != 10 || !name.ends_with(".part") || name.find_first_not_of("0123456789") != 5)
+        return std::nullopt;
+    std::from_chars(name.data(), name.data() + 5, n);
+    return n >= 1 && n <= 10000 ? std::optional(n) : std::nullopt;
+}
+
 std::string random_id() {
     std::random_device rd;
     std::string id;
@@ -107,7 +159,7 @@ public:
             if (::access(dir.c_str(), W_OK | X_OK) == 0)
                 return;
             if (errno != ENOENT || dir == "/" || dir == ".")
-                throw sys_error("write to " + dir);
+                throw failed("write to " + dir, dir);
         }
     }
 
@@ -117,7 +169,7 @@ public:
         if (::stat(path(key).c_str(), &st) != 0) {
             if (errno == ENOENT || errno == ENOTDIR)
                 return std::nullopt;
-            throw sys_error("stat " + path(key));
+            throw failed("stat " + path(key), path(key));
         }
         if (!S_ISREG(st.st_mode))
             return std::nullopt;
@@ -131,7 +183,7 @@ public:
         if (!fd) {
             if (errno == ENOENT || errno == ENOTDIR)
                 return std::nullopt;
-            throw sys_error("open " + path(key));
+            throw failed("open " + path(key), path(key));
         }
         struct stat st;
         if (::fstat(fd.get(), &st) != 0)
@@ -156,7 +208,7 @@ public:
             AtomicFile file(path(key), 0666, !options.if_none_match);
             FunctionSink sink([&](Bytes b) { file.write(b); });
             copy(body, sink, options.on_bytes);
-            return publish(key, file, options.meta);
+            return publish(key, file, options.meta, options.if_none_match);
         });
     }
 
@@ -164,7 +216,7 @@ public:
         check_key(key);
         ::unlink(meta_path(key).c_str());
         if (::unlink(path(key).c_str()) != 0 && errno != ENOENT && errno != ENOTDIR)
-            throw sys_error("remove " + path(key));
+            throw failed("remove " + path(key), dir_name(path(key)));
         // S3 has no empty directories either.
         for (std::string d = dir_name(path(key)); d.size() > root_.size(); d = dir_name(d))
             if (::rmdir(d.c_str()) != 0)
@@ -184,14 +236,15 @@ public:
     std::string create_upload(const std::string& key, const PutOptions& options) override {
         check_key(key);
         std::string id = random_id();
-        make_dirs(upload_dir(id));
         Json j;
         j["key"] = key;
         j["meta"] = options.meta;
-        AtomicFile file(upload_dir(id) + "/upload.json");
-        file.write(dump_json(j));
-        file.commit();
-        return id;
+        return with_parent(upload_dir(id) + "/upload.json", [&] {
+            AtomicFile file(upload_dir(id) + "/upload.json");
+            file.write(dump_json(j));
+            file.commit();
+            return id;
+        });
     }
 
     std::string upload_part(const std::string& key, const std::string& id, int number,
@@ -228,11 +281,9 @@ public:
         upload(key, id);
         std::vector<PartInfo> parts;
         for (const Name& n : names(upload_dir(id))) {
-            if (n.text.size() != 10 || !n.text.ends_with(".part"))
-                continue;
-            parts.push_back({std::stoi(n.text.substr(0, 5)),
-                             static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st),
-                             time_of(n.st)});
+            if (auto number = part_number(n.text))
+                parts.push_back({*number, static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st),
+                                 time_of(n.st)});
         }
         return parts;
     }
@@ -258,7 +309,7 @@ public:
                 UniqueFd fd = open_file(part_path(id, p.number), O_RDONLY);
                 copy(FileBody(fd.get(), 0, found->size, part_path(id, p.number)), sink, {});
             }
-            return publish(key, file, j["meta"].get<ObjectMeta>());
+            return publish(key, file, meta_in(j), false);
         });
         abort_upload(key, id);
     }
@@ -280,11 +331,15 @@ public:
             std::string file = upload_dir(id) + "/upload.json";
             struct stat st;
             auto text = read_file(file);
-            if (!text || ::stat(file.c_str(), &st) != 0)
+            if (!text)
                 continue;
-            std::string key = json_string(parse_json(*text, file), "key", file);
-            if (key.starts_with(prefix))
-                out.push_back({key, id, time_of(st)});
+            if (::stat(file.c_str(), &st) != 0) {
+                if (errno == ENOENT)
+                    continue;
+                throw failed("stat " + file, file);
+            }
+            if (auto key = text_in(parse_or_null(*text), "key"); key && key->starts_with(prefix))
+                out.push_back({*key, id, time_of(st)});
         }
         std::sort(out.begin(), out.end(), [](const UploadInfo& a, const UploadInfo& b) {
             return std::tie(a.key, a.upload_id) < std::tie(b.key, b.upload_id);
@@ -320,11 +375,9 @@ private:
     /// The upload's description; gone if there is none for this key.
     Json upload(const std::string& key, const std::string& id) {
         auto text = valid_id(id) ? read_file(upload_dir(id) + "/upload.json") : std::nullopt;
-        if (text) {
-            Json j = parse_json(*text, "upload " + id);
-            if (json_string(j, "key", "upload " + id) == key)
+        if (text)
+            if (Json j = parse_or_null(*text); text_in(j, "key") == key)
                 return j;
-        }
         throw Error(ErrorKind::gone, "upload " + id + " of " + key + " does not exist");
     }
 
@@ -334,27 +387,30 @@ private:
         i.size = static_cast<std::uint64_t>(st.st_size);
         i.etag = etag_of(st);
         i.last_modified = time_of(st);
-        if (auto text = read_file(meta_path(key))) {
-            Json j = parse_json(*text, meta_path(key));
-            if (json_string(j, "object", meta_path(key)) == stamp_of(st))
-                i.meta = j["meta"].get<ObjectMeta>();
-        }
+        if (auto text = read_file(meta_path(key)))
+            if (const Json j = parse_or_null(*text); text_in(j, "object") == stamp_of(st))
+                i.meta = meta_in(j);
         return i;
     }
 
     /// Gives @p file its name; returns its ETag.
-    std::string publish(const std::string& key, AtomicFile& file, const ObjectMeta& meta) {
+    std::string publish(const std::string& key, AtomicFile& file, const ObjectMeta& meta,
+                        bool create_only) {
         struct stat st;
         if (::fstat(file.fd(), &st) != 0)
             throw sys_error("stat " + path(key));
-        if (!meta.empty()) {
+        auto put_meta = [&] {
+            if (meta.empty())
+                return;
             Json j;
             j["object"] = stamp_of(st);
             j["meta"] = meta;
             AtomicFile beside(meta_path(key));
             beside.write(dump_json(j) + "\n");
             beside.commit();
-        }
+        };
+        if (!create_only) // else the name may be another's object, with metadata of its own
+            put_meta();
         try {
             file.commit();
         } catch (Error& e) {
@@ -362,6 +418,8 @@ private:
                 e.with_kind(ErrorKind::conflict);
             throw;
         }
+        if (create_only)
+            put_meta();
         return etag_of(st);
     }
 
@@ -370,10 +428,12 @@ private:
     template <typename F>
     std::string with_parent(const std::string& file, F write) {
         for (int attempt = 0;; ++attempt) {
-            make_dirs(dir_name(file));
             try {
+                make_dirs(dir_name(file));
                 return write();
-            } catch (const Error& e) {
+            } catch (Error& e) {
+                if (e.kind() == ErrorKind::denied)
+                    throw e.with_hint(whose(dir_name(file)));
                 if (e.kind() != ErrorKind::not_found || attempt == 5)
                     throw;
             }
@@ -413,7 +473,7 @@ private:
         if (!d) {
             if (errno == ENOENT || errno == ENOTDIR)
                 return out;
-            throw sys_error("read directory " + dir);
+            throw failed("read directory " + dir, dir);
         }
         for (;;) {
             errno = 0;
@@ -426,8 +486,19 @@ private:
             if (name == "." || name == ".." || (is_hidden(name) && !hidden))
                 continue;
             Name n{std::string(name), {}};
-            if (::fstatat(::dirfd(d.get()), e->d_name, &n.st, 0) != 0)
-                continue; // removed meanwhile
+            if (::fstatat(::dirfd(d.get()), e->d_name, &n.st, 0) != 0) {
+                // Left out is only what was removed meanwhile. What cannot be looked at, or is a
+                // link to where nothing is mounted now, may hold refs: a prune would take the
+                // layers that they name for nobody's.
+                const std::string entry = dir + (dir.ends_with("/") ? "" : "/") + n.text;
+                const Error why = failed("stat " + entry, entry);
+                if (why.kind() != ErrorKind::not_found)
+                    throw why;
+                if (::fstatat(::dirfd(d.get()), e->d_name, &n.st, AT_SYMLINK_NOFOLLOW) != 0)
+                    continue;
+                throw Error(ErrorKind::io, entry + ": a link to what is not there",
+                            "mount what it leads to, or remove the link");
+            }
             if (S_ISDIR(n.st.st_mode))
                 n.text += '/';
             out.push_back(std::move(n));

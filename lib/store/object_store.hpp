@@ -170,9 +170,10 @@ public:
                             const PutOptions& options = {}) = 0;
     /// Missing key is success.
     virtual void remove(const std::string& key) = 0;
-    /// Objects whose key starts with @p prefix, in bytewise key order, over all pages. @p visit
-    /// returns false to stop. With delimiter, common prefixes come as ObjectInfo with key ending in
-    /// `/`, size 0 and an empty ETag.
+    /// Objects whose key starts with @p prefix, in bytewise key order, over all pages. What cannot
+    /// be looked at is not left out and no time is made up, here and below: both throw, for by a
+    /// listing things are deleted. @p visit returns false to stop. With delimiter, common prefixes
+    /// come as ObjectInfo with key ending in `/`, size 0 and an empty ETag.
     virtual void list(const std::string& prefix, const ListOptions& options,
                       const std::function<bool(const ObjectInfo&)>& visit) = 0;
 

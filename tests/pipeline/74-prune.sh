@@ -96,6 +96,28 @@ expect_exit 0 zl-prune --keep-last 9 --apply --all
 mark_there "$nameless"
 every_ref_pulls
 
+if [ "$(id -u)" = 0 ]; then
+    say "refs that may not be looked at: nothing is taken for nobody's; the hint says whose they are"
+    push_at web2 20261001T000000.000Z 10
+    push_at web2 20261002T000000.000Z 11
+    chmod 744 "$T/store/layers/refs/web2" # names can be listed, not looked at
+    chown -R 1000 "$T/store"
+    chown 0 "$T/store/layers/refs/web2"
+    as_user() { setpriv --reuid 1000 --regid 1000 --clear-groups -- "$@"; }
+    expect_exit 77 as_user zl-prune --keep-last 1 --apply --all
+    expect_grep 'refs/web2/20261001T.*: permission denied' "$ERR"
+    expect_grep '^hint: .*/refs/web2 belongs to user 0, .*mode 0744, and this is user 1000' "$ERR"
+    ! mark_there "${digest_of[10]}" || fail "a layer that has a name was marked"
+    chown 1000 "$T/store/layers/refs/web2"
+    chmod 755 "$T/store/layers/refs/web2"
+    chmod 555 "$T/store/layers" # no mark can be written
+    expect_exit 77 as_user zl-prune --keep-last 1 --apply web2
+    expect_grep '^hint: .*/layers belongs to user 1000, .*mode 0555' "$ERR"
+    chmod 755 "$T/store/layers"
+    chown -R 0 "$T/store"
+    every_ref_pulls
+fi
+
 say "the last good one stays when the newest leads nowhere"
 push_at bad 20261001T000000.000Z 7
 push_at bad 20261002T000000.000Z 8

@@ -165,6 +165,7 @@ TEST_CASE("create-only put refuses an existing key or is unsupported") {
         auto store = place.open();
         PutOptions create;
         create.if_none_match = true;
+        create.meta["zl-note"] = "1st";
         bool supported = true;
         try {
             store->put("n", MemoryBody("first"), create);
@@ -177,9 +178,13 @@ TEST_CASE("create-only put refuses an existing key or is unsupported") {
             MESSAGE("create-only put is unsupported by ", place.url.endpoint);
             return;
         }
-        CHECK(error_of([&] { store->put("n", MemoryBody("second"), create); }) ==
+        CHECK(store->head("n")->meta == create.meta);
+        PutOptions second = create;
+        second.meta["zl-note"] = "2nd";
+        CHECK(error_of([&] { store->put("n", MemoryBody("second"), second); }) ==
               ErrorKind::conflict);
         CHECK(text_of(*store, "n") == "first");
+        CHECK(store->head("n")->meta == create.meta); // as well as the bytes
         store->remove("n");
         store->put("n", MemoryBody("third"), create);
         CHECK(text_of(*store, "n") == "third");
