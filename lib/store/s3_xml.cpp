@@ -65,12 +65,14 @@ bool truncated(const pugi::xml_node& root, std::string_view document) {
     return value == "true";
 }
 
-TimePoint time(const pugi::xml_node& node, std::string_view name) {
+/// Never made up: by its age a thing is deleted.
+TimePoint time(const pugi::xml_node& node, std::string_view name, std::string_view document) {
     std::string value = text(node, name);
     try {
-        return value.empty() ? TimePoint{} : parse_time(value);
+        return parse_time(trim(value));
     } catch (const Error&) {
-        return {}; // only shown and compared loosely; not worth losing a listing for
+        throw bad(document, std::string(name) + " \"" + value.substr(0, 64) +
+                                "\", expected a time such as 2026-11-22T06:00:00.000Z");
     }
 }
 
@@ -134,7 +136,7 @@ ListPage parse_list_objects(std::string_view xml) {
             info.key = decode(required(node, "Key", kRoot));
             info.size = number(node, "Size", kRoot);
             info.etag = strip_etag(text(node, "ETag"));
-            info.last_modified = time(node, "LastModified");
+            info.last_modified = time(node, "LastModified", kRoot);
         } else if (local_name(node) == "CommonPrefixes") {
             info.key = decode(required(node, "Prefix", kRoot));
         } else {
@@ -164,7 +166,7 @@ PartsPage parse_list_parts(std::string_view xml) {
         part.number = static_cast<int>(n);
         part.size = number(node, "Size", kRoot);
         part.etag = strip_etag(required(node, "ETag", kRoot));
-        part.last_modified = time(node, "LastModified");
+        part.last_modified = time(node, "LastModified", kRoot);
         page.parts.push_back(std::move(part));
     }
     if (truncated(root, kRoot)) {
@@ -186,7 +188,7 @@ UploadsPage parse_list_uploads(std::string_view xml) {
         if (local_name(node) != "Upload")
             continue;
         page.uploads.push_back({decode(required(node, "Key", kRoot)),
-                                required(node, "UploadId", kRoot), time(node, "Initiated")});
+                                required(node, "UploadId", kRoot), time(node, "Initiated", kRoot)});
     }
     page.truncated = truncated(root, kRoot);
     if (page.truncated) {

@@ -16,6 +16,10 @@ using conformance::text_of;
 
 namespace {
 
+constexpr const char* kOnePart =
+    "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><Size>1"
+    "</Size><ETag>e</ETag><LastModified>2026-11-22T06:00:00Z</LastModified></Part>"
+    "</ListPartsResult>";
 constexpr const char* kSecret = "wJalrXUtnFEMI-not-to-be-seen";
 using Clock = std::chrono::steady_clock;
 
@@ -494,8 +498,7 @@ TEST_CASE("abort repeats until no part is listed") {
         if (r.method == "DELETE")
             reply.send(204);
         else if (r.number < 5) // a part that was on its way arrived after the abort
-            reply.send(200, "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1"
-                            "</PartNumber><Size>1</Size><ETag>e</ETag></Part></ListPartsResult>");
+            reply.send(200, kOnePart);
         else
             reply.send(404, error_xml("NoSuchUpload"));
     });
@@ -505,11 +508,8 @@ TEST_CASE("abort repeats until no part is listed") {
         aborts += r.method == "DELETE";
     CHECK(aborts == 3);
 
-    Bench stubborn([](const Req& r, Rep& reply) {
-        reply.send(r.method == "DELETE" ? 204 : 200,
-                   "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1"
-                   "</PartNumber><Size>1</Size><ETag>e</ETag></Part></ListPartsResult>");
-    });
+    Bench stubborn(
+        [](const Req& r, Rep& reply) { reply.send(r.method == "DELETE" ? 204 : 200, kOnePart); });
     CHECK(error_of([&] { stubborn.store().abort_upload("k", "i"); }) == ErrorKind::transient);
 
     Bench gone([](const Req&, Rep& reply) { reply.send(404, error_xml("NoSuchUpload")); });

@@ -12,14 +12,16 @@ const std::string kList =
 <EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>
 <Contents><Key>z%2Fb+c%2Bd%25</Key><LastModified>2026-11-22T06:00:00.000Z</LastModified>
 <ETag>&quot;abc-3&quot;</ETag><Size>5000000000</Size></Contents>
-<Contents><Key>a</Key><LastModified>bad</LastModified><ETag>"d"</ETag><Size>0</Size></Contents>
+<Contents><Key>a</Key><LastModified>1999-12-31T23:59:59.9Z</LastModified><ETag>"d"</ETag><Size>0</Size></Contents>
 <CommonPrefixes><Prefix>b%2F</Prefix></CommonPrefixes>
 <NextContinuationToken>1/2+3==</NextContinuationToken></ListBucketResult>)";
 
 const std::string kParts =
     R"(<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>2</NextPartNumberMarker>
-<Part><PartNumber>1</PartNumber><Size>5242880</Size><ETag>"e1"</ETag></Part>
-<Part><PartNumber>2</PartNumber><Size>7</Size><ETag>e2</ETag></Part></ListPartsResult>)";
+<Part><PartNumber>1</PartNumber><Size>5242880</Size><ETag>"e1"</ETag>
+<LastModified>2026-11-22T06:00:00.000Z</LastModified></Part>
+<Part><PartNumber>2</PartNumber><Size>7</Size><ETag>e2</ETag>
+<LastModified>2026-11-22T06:00:01.000Z</LastModified></Part></ListPartsResult>)";
 
 const std::string kUploads =
     R"(<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><NextKeyMarker>k+1</NextKeyMarker>
@@ -74,7 +76,7 @@ TEST_CASE("a listing is decoded and ordered") {
     ListPage page = parse_list_objects(kList);
     REQUIRE(page.objects.size() == 3);
     CHECK(page.objects[0].key == "a");
-    CHECK(page.objects[0].last_modified == TimePoint{});
+    CHECK(page.objects[0].last_modified == parse_time("1999-12-31T23:59:59.9Z"));
     CHECK(page.objects[1].key == "b/");
     CHECK(page.objects[1].etag.empty());
     CHECK(page.objects[2].key == "z/b c+d%");
@@ -88,7 +90,8 @@ TEST_CASE("a listing is decoded and ordered") {
 TEST_CASE("keys are taken as they are without EncodingType") {
     ListPage page = parse_list_objects(
         "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a+b%41 </Key>"
-        "<Size>1</Size></Contents></ListBucketResult>");
+        "<Size>1</Size><LastModified>2026-11-22T06:00:00Z</LastModified></Contents>"
+        "</ListBucketResult>");
     REQUIRE(page.objects.size() == 1);
     CHECK(page.objects[0].key == "a+b%41 ");
     CHECK(page.next_token.empty());
@@ -101,14 +104,38 @@ TEST_CASE("a listing without what matters is refused") {
           "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
           "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Size>1</Size></Contents>"
           "</ListBucketResult>",
-          "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k</Key></Contents>"
-          "</ListBucketResult>",
+          "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k</Key>"
+          "<LastModified>2026-11-22T06:00:00Z</LastModified></Contents></ListBucketResult>",
           "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k</Key>"
           "<Size>-1</Size></Contents></ListBucketResult>",
           "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k</Key>"
           "<Size>99999999999999999999</Size></Contents></ListBucketResult>"}) {
         INFO(text);
         CHECK_THROWS_AS(parse_list_objects(text), Error);
+    }
+}
+
+TEST_CASE("a time that is missing or cannot be read is never a long time ago") {
+    // It became 1970: a prune took what was seconds old for older than any grace period.
+    for (const char* time : {"", "bad", "2026-11-22T18:38:35", "2026-11-22", "1795372715"}) {
+        INFO(time);
+        const std::string value(time);
+        auto of = [&](const std::string& name) {
+            return value.empty() ? "" : "<" + name + ">" + value + "</" + name + ">";
+        };
+        CHECK_THROWS_AS(parse_list_objects("<ListBucketResult><IsTruncated>false</IsTruncated>"
+                                           "<Contents><Key>k</Key><Size>1</Size>" +
+                                           of("LastModified") + "</Contents></ListBucketResult>"),
+                        Error);
+        CHECK_THROWS_AS(parse_list_parts("<ListPartsResult><IsTruncated>false</IsTruncated><Part>"
+                                         "<PartNumber>1</PartNumber><Size>1</Size><ETag>e</ETag>" +
+                                         of("LastModified") + "</Part></ListPartsResult>"),
+                        Error);
+        CHECK_THROWS_AS(
+            parse_list_uploads("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>"
+                               "<Upload><Key>k</Key><UploadId>i</UploadId>" +
+                               of("Initiated") + "</Upload></ListMultipartUploadsResult>"),
+            Error);
     }
 }
 
@@ -119,6 +146,7 @@ TEST_CASE("parts are read with their sizes and ETags") {
     CHECK(page.parts[0].size == 5242880);
     CHECK(page.parts[0].etag == "e1");
     CHECK(page.parts[1].etag == "e2");
+    CHECK(page.parts[1].last_modified == parse_time("2026-11-22T06:00:01Z"));
     CHECK(page.next_marker == 2);
     check_robust(kParts, parse_list_parts);
     CHECK_THROWS_AS(parse_list_parts("<ListPartsResult><IsTruncated>false</IsTruncated><Part>"
@@ -139,7 +167,8 @@ TEST_CASE("uploads are read, and Swift's missing markers made up") {
 
     page = parse_list_uploads("<ListMultipartUploadsResult><NextKeyMarker></NextKeyMarker>"
                               "<IsTruncated>true</IsTruncated><Upload><Key>k</Key>"
-                              "<UploadId>i</UploadId></Upload></ListMultipartUploadsResult>");
+                              "<UploadId>i</UploadId><Initiated>2026-11-22T06:00:00Z</Initiated>"
+                              "</Upload></ListMultipartUploadsResult>");
     CHECK(page.next_key_marker == "k");
     CHECK(page.next_upload_id_marker == "i");
     CHECK_THROWS_AS(parse_list_uploads("<ListMultipartUploadsResult><IsTruncated>true"
