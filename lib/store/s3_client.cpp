@@ -326,23 +326,22 @@ bool S3Client::learn_region(const S3Reply& reply) {
         redirected_.reset();
         return true;
     }
-    std::string authority;
-    if (const std::string* location = reply.http.header("location")) {
-        try {
-            authority =
-                Endpoint::parse(location->substr(0, location->find('?')), "redirect").authority;
-        } catch (const Error&) {
-            return false;
-        }
-    } else if (reply.error && !reply.error->endpoint.empty()) {
-        authority = ascii_lower(reply.error->endpoint);
+    std::string url;
+    if (const std::string* location = reply.http.header("location"))
+        url = location->substr(0, location->find('?'));
+    else if (reply.error)
+        url = "https://" + reply.error->endpoint;
+    Endpoint to;
+    try {
+        to = Endpoint::parse(url, "redirect");
+    } catch (const Error&) {
+        return false;
     }
     // A signature is proof of our key: nobody else gets to see one.
-    Endpoint to{"https", authority, ""};
-    if (authority.empty() || !may_redirect_to(to.host()) || redirected_ == authority)
+    if (!may_redirect_to(to.host()) || redirected_ == to.authority)
         return false;
-    log_.info("bucket " + settings_.bucket + " is served by " + authority);
-    redirected_ = authority;
+    log_.info("bucket " + settings_.bucket + " is served by " + to.authority);
+    redirected_ = to.authority;
     return true;
 }
 

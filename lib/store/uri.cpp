@@ -23,6 +23,22 @@ int hex_value(char c) {
     return -1;
 }
 
+/// HOST[:PORT], so that nobody can read another host in it than Endpoint::host() does.
+bool is_authority(std::string_view text) {
+    const bool ipv6 = text.starts_with('[');
+    const std::size_t end = ipv6 ? text.find(']') : text.find(':');
+    if (ipv6 && end == std::string_view::npos)
+        return false;
+    const std::string_view host = ipv6 ? text.substr(1, end - 1) : text.substr(0, end);
+    std::string_view port = text.substr(std::min(ipv6 ? end + 1 : end, text.size()));
+    if (host.empty() || !std::all_of(host.begin(), host.end(), [&](char c) {
+            return is_unreserved(c) || (ipv6 && c == ':');
+        }))
+        return false;
+    return port.empty() || (port.starts_with(':') &&
+                            port.find_first_not_of("0123456789", 1) == std::string_view::npos);
+}
+
 } // namespace
 
 std::string uri_encode(std::string_view text, bool keep_slash) {
@@ -92,10 +108,7 @@ Endpoint Endpoint::parse(std::string_view url, std::string_view origin) {
     // Never echo user information: it may hold a password.
     if (out.authority.find('@') != std::string::npos)
         throw fail("may not hold a user name or password");
-    bool clean = std::all_of(out.authority.begin(), out.authority.end(), [](char c) {
-        return is_unreserved(c) || c == ':' || c == '[' || c == ']';
-    });
-    if (out.authority.empty() || !clean || out.authority.front() == ':')
+    if (!is_authority(out.authority))
         throw fail('"' + std::string(url) + "\" has no valid host");
     std::string_view default_port = out.scheme == "http" ? ":80" : ":443";
     if (out.authority.ends_with(default_port))

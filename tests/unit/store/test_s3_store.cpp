@@ -304,6 +304,19 @@ TEST_CASE("a signature is never shown to another host") {
         CHECK(error_of([&] { b.store().put("k", MemoryBody("x")); }) == ErrorKind::config);
         CHECK(b.server.count() == 1);
     }
+    for (const std::string& endpoint :
+         {thief.authority() + "/x.localhost:1", // cut at its last colon it was "within" localhost
+          thief.authority() + ":80.localhost", "u@localhost:" + std::to_string(thief.port()),
+          "localhost:" + std::to_string(thief.port()) + "?x.localhost", std::string(":1")}) {
+        INFO(endpoint);
+        Bench b([&](const Req&, Rep& reply) {
+            reply.send(307,
+                       error_xml("TemporaryRedirect", "<Endpoint>" + endpoint + "</Endpoint>"));
+        });
+        b.url = "s3://buck/root?endpoint=http://localhost:" + std::to_string(b.server.port());
+        CHECK(error_of([&] { b.store().put("k", MemoryBody("x")); }) == ErrorKind::config);
+        CHECK(b.server.count() == 1);
+    }
     CHECK(thief.count() == 0);
     // The same host on another port is the store's own business.
     Bench b([&](const Req&, Rep& reply) {
