@@ -5,6 +5,7 @@
 #include "store/s3_download.hpp"
 
 #include <algorithm>
+#include <set>
 
 namespace zl {
 
@@ -16,6 +17,20 @@ bool is_missing_key(const S3Reply& reply) {
     return reply.http.transport == Transport::ok && reply.http.status == 404 &&
            reply.code() != "NoSuchBucket";
 }
+
+/// The pages of a listing, which must not go round in circles.
+class Pages {
+public:
+    explicit Pages(const std::string& what) : what_(what) {}
+    void next(const std::string& token) {
+        if (!seen_.insert(token).second)
+            throw Error(ErrorKind::data, what_ + ": the listing does not advance");
+    }
+
+private:
+    const std::string& what_;
+    std::set<std::string> seen_;
+};
 
 class S3Store final : public ObjectStore {
 public:
@@ -69,7 +84,7 @@ private:
     void check_part(int number, const std::string& what) const;
     /// The object's head by GET, where HEAD's reply, which has no body, leaves the reason open.
     std::optional<ObjectInfo> explain_head(const std::string& key);
-    bool skip_root(std::string& key) const;
+    bool take_root(std::string& key, const std::string& prefix) const;
 
     const StoreUrl url_;
     const StoreOptions options_;
@@ -230,13 +245,11 @@ void S3Store::remove(const std::string& key) {
         throw client_.failure(reply, r);
 }
 
-/// Keys of the bucket below our root, without it. False: not ours.
-bool S3Store::skip_root(std::string& key) const {
-    if (url_.root.empty())
-        return true;
-    if (!key.starts_with(url_.root + '/'))
+/// Takes the root off a key of the bucket. False: not below what was asked for.
+bool S3Store::take_root(std::string& key, const std::string& prefix) const {
+    if (!key.starts_with(full_key(prefix)))
         return false;
-    key.erase(0, url_.root.size() + 1);
+    key.erase(0, full_key({}).size());
     return true;
 }
 
@@ -252,20 +265,30 @@ void S3Store::list(const std::string& prefix, const ListOptions& options,
         query.emplace_back("start-after", full_key(options.start_after));
     if (options_.page_size > 0)
         query.emplace_back("max-keys", std::to_string(options_.page_size));
+    std::string last; // key
+    Pages pages(r.what);
     for (std::string token;;) {
         r.query = query;
         if (!token.empty())
             r.query.emplace_back("continuation-token", token);
         ListPage page = parse_list_objects(client_.expect_ok(r).http.body);
         bucket_seen_ = true;
-        for (ObjectInfo& info : page.objects)
-            if (skip_root(info.key) && !visit(info))
+        for (ObjectInfo& info : page.objects) {
+            if (!take_root(info.key, prefix))
+                continue;
+            if (info.key < last)
+                throw Error(ErrorKind::data,
+                            r.what + ": \"" + info.key + "\" is listed after \"" + last + '"');
+            if (info.key == last) // a common prefix may be on two pages
+                continue;
+            last = info.key;
+            if (!visit(info))
                 return;
+        }
         if (page.next_token.empty())
             return;
-        if (page.next_token == token)
-            throw Error(ErrorKind::data, r.what + ": the listing does not advance");
         token = page.next_token;
+        pages.next(token);
     }
 }
 
@@ -387,6 +410,7 @@ std::vector<UploadInfo> S3Store::list_uploads(const std::string& prefix) {
     r.key.clear();
     std::vector<UploadInfo> out;
     std::string key_marker, id_marker;
+    Pages pages(r.what);
     for (;;) {
         // No encoding-type: Ceph 16 then encodes the keys without saying so.
         r.query = {{"uploads", ""}, {"prefix", full_key(prefix)}};
@@ -398,14 +422,13 @@ std::vector<UploadInfo> S3Store::list_uploads(const std::string& prefix) {
             r.query.emplace_back("max-uploads", std::to_string(options_.page_size));
         UploadsPage page = parse_list_uploads(client_.expect_ok(r).http.body);
         for (UploadInfo& upload : page.uploads)
-            if (skip_root(upload.key))
+            if (take_root(upload.key, prefix))
                 out.push_back(std::move(upload));
         if (!page.truncated)
             return out;
-        if (page.next_key_marker == key_marker && page.next_upload_id_marker == id_marker)
-            throw Error(ErrorKind::data, r.what + ": the listing does not advance");
         key_marker = page.next_key_marker;
         id_marker = page.next_upload_id_marker;
+        pages.next(key_marker + '\n' + id_marker);
     }
 }
 

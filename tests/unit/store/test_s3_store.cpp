@@ -70,6 +70,11 @@ private:
 using Req = FakeHttp::Request;
 using Rep = FakeHttp::Reply;
 
+std::string contents(const std::string& key) {
+    return "<Contents><Key>" + key +
+           "</Key><Size>1</Size><LastModified>2026-11-22T06:00:00Z</LastModified></Contents>";
+}
+
 /// Error that @p action throws.
 Error error_from(const std::function<void()>& action) {
     try {
@@ -564,6 +569,52 @@ TEST_CASE("listings that make no sense are data errors, and end") {
     });
     CHECK(error_of([&] { parts.store().list_parts("k", "i"); }) == ErrorKind::data);
     CHECK(parts.server.count() == 2);
+}
+
+TEST_CASE("pages that go round in circles end as data errors") {
+    // Tokens A, B, A, B: only a token equal to the one before was noticed.
+    auto token = [](const Req& r) { return std::string(r.number % 2 ? "A" : "B"); };
+    for (bool empty : {false, true}) {
+        CAPTURE(empty);
+        Bench b([&](const Req& r, Rep& reply) {
+            reply.send(200, "<ListBucketResult><IsTruncated>true</IsTruncated>" +
+                                (empty ? "" : contents("root/k" + token(r))) +
+                                "<NextContinuationToken>" + token(r) +
+                                "</NextContinuationToken></ListBucketResult>");
+        });
+        CHECK(error_of([&] { conformance::keys(b.store(), ""); }) == ErrorKind::data);
+        CHECK(b.server.count() == 3);
+    }
+    Bench uploads([&](const Req& r, Rep& reply) {
+        reply.send(200, "<ListMultipartUploadsResult><IsTruncated>true</IsTruncated>"
+                        "<NextKeyMarker>root/k</NextKeyMarker><NextUploadIdMarker>" +
+                            token(r) + "</NextUploadIdMarker></ListMultipartUploadsResult>");
+    });
+    CHECK(error_of([&] { uploads.store().list_uploads(""); }) == ErrorKind::data);
+    CHECK(uploads.server.count() == 3);
+}
+
+TEST_CASE("keys that were not asked for are not given on") {
+    // zl-prune took what follows the prefix's length for the rest of a key: exit 70, or another
+    // prefix's upload aborted.
+    Bench b([](const Req& r, Rep& reply) {
+        std::string body;
+        for (const char* key : {"other/k/1", "r", "root/a", "root/k/1", "root/l/1"})
+            body += has(r.target, "uploads")
+                        ? std::string("<Upload><Key>") + key +
+                              "</Key><UploadId>i</UploadId><Initiated>2026-11-22T06:00:00Z"
+                              "</Initiated></Upload>"
+                        : contents(key);
+        const char* root =
+            has(r.target, "uploads") ? "ListMultipartUploadsResult" : "ListBucketResult";
+        reply.send(200, std::string("<") + root + "><IsTruncated>false</IsTruncated>" + body +
+                            "</" + root + ">");
+    });
+    CHECK(conformance::keys(b.store(), "k/") == std::vector<std::string>{"k/1"});
+    CHECK(conformance::keys(b.store(), "") == std::vector<std::string>{"a", "k/1", "l/1"});
+    REQUIRE(b.store().list_uploads("k/").size() == 1);
+    CHECK(b.store().list_uploads("k/")[0].key == "k/1");
+    CHECK(b.store().list_uploads("").size() == 3);
 }
 
 TEST_CASE("a copied part whose 200 holds an error is an error") {
