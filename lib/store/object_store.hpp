@@ -203,8 +203,6 @@ public:
     /// Largest offset the store's clock was seen to have against ours (from `Date`); zero before
     /// any request and for directories.
     virtual Millis clock_offset() const = 0;
-    /// Parts must all have the same size, except a smaller last one (Cloudflare R2).
-    virtual bool uniform_parts() const { return false; }
     /// Objects up to this size are best written with one put(); a directory has no use for parts.
     virtual std::uint64_t preferred_put_limit() const { return 0; }
     /// Whether conditional create works may be probed at all (`conditional=off` says no).

@@ -65,7 +65,6 @@ public:
     void abort_upload(const std::string& key, const std::string& upload_id) override;
     std::vector<UploadInfo> list_uploads(const std::string& prefix) override;
     Millis clock_offset() const override { return client_.clock_offset(); }
-    bool uniform_parts() const override { return url_.uniform_parts; }
     bool conditional_allowed() const override { return url_.conditional; }
 
 private:

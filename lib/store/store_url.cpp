@@ -77,7 +77,7 @@ void set_query(StoreUrl& url, const std::string& name, const std::string& value)
     if (name == "addressing")
         url.addressing = parse_addressing(value);
     else if (name == "uniform_parts")
-        url.uniform_parts = parse_switch(name, value);
+        parse_switch(name, value); // our parts are of one size in any case
     else if (name == "conditional") {
         if (value != "auto" && value != "off")
             throw usage("conditional \"" + value + '"', "write conditional=auto or off");

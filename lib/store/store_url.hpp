@@ -18,7 +18,6 @@ struct StoreUrl {
     // Query of s3://, empty = not given
     std::string endpoint, region, profile, sse, sse_kms_key_id, storage_class;
     Addressing addressing = Addressing::automatic;
-    bool uniform_parts = false;
     bool conditional = true;
 
     /// Throws usage naming the offending part and the fix: unknown query keys (with the nearest

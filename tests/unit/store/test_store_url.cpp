@@ -82,15 +82,12 @@ TEST_CASE("settings") {
     CHECK(url.sse == "aws:kms");
     CHECK(url.sse_kms_key_id == "arn:aws:kms:1");
     CHECK(url.storage_class == "STANDARD_IA");
-    CHECK(url.uniform_parts);
     CHECK(!url.conditional);
 
     StoreUrl plain = StoreUrl::parse("s3://b?endpoint=http://h");
     CHECK(plain.endpoint == "http://h");
     CHECK(plain.addressing == StoreUrl::Addressing::automatic);
-    CHECK(!plain.uniform_parts);
     CHECK(plain.conditional);
-    CHECK(!StoreUrl::parse("s3://b?uniform_parts=0").uniform_parts);
 }
 
 TEST_CASE("wrong settings name the fix") {
