@@ -7,7 +7,6 @@
 #include "prune/grace.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/prune_notice.hpp"
-#include "wal/replica_clock.hpp"
 
 #include <algorithm>
 #include <mutex>
@@ -45,9 +44,15 @@ void LayerPruner::check_stop() const {
         throw Interrupted();
 }
 
+/// Seldom are there any. What the store has just written shows what time it is there.
 void LayerPruner::remove_dead_notices() {
-    for (const std::string& key : dead_prune_notices(store_, prefix_))
-        store_.remove(key);
+    if (list_prune_notices(store_, prefix_).empty())
+        return;
+    const PruneNotice own = write_prune_notice(store_, prefix_, {});
+    for (const PruneNotice& n : list_prune_notices(store_, prefix_))
+        if (own.written - n.written > notice_life() + grace_period())
+            store_.remove(n.key);
+    store_.remove(own.key);
 }
 
 std::string LayerPruner::mark_key(const LayerObjects& l) const {
@@ -127,7 +132,8 @@ std::vector<LayerObjects> LayerPruner::remove_batch(const std::vector<LayerObjec
         digests.push_back(l.digest);
     Batch batch;
     batch.begun = boot_time(); // P2: before the notice can be seen
-    const std::string notice = write_prune_notice(store_, prefix_, digests);
+    const PruneNotice notice = write_prune_notice(store_, prefix_, digests);
+    batch.written = notice.written;
     crash_point("prune.noticed");
     batch.named = named_digests(store_, prefix_);
     crash_point("prune.listed");
@@ -140,7 +146,7 @@ std::vector<LayerObjects> LayerPruner::remove_batch(const std::vector<LayerObjec
         std::lock_guard lock(mutex);
         late.push_back(layers[i]);
     });
-    store_.remove(notice);
+    store_.remove(notice.key);
     if (!late.empty())
         log_.info(std::to_string(late.size()) +
                   " layers are looked at again: too long since the refs were listed");
@@ -158,7 +164,7 @@ bool LayerPruner::remove_layer(const Batch& batch, const LayerObjects& layer, Pr
         store_.remove(l.doomed->key);
         return true;
     }
-    const TimePoint old_enough = now_wall() + store_.clock_offset() - grace_period();
+    const TimePoint old_enough = batch.written - grace_period(); // whatever our clock says
     for (const auto& o : {l.object, l.meta, l.doomed})
         if (o && o->last_modified > old_enough)
             return true;

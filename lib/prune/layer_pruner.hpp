@@ -42,6 +42,7 @@ private:
     /// Layers, while a notice of ours names them.
     struct Batch {
         std::set<std::string> named; ///< digest12, listed after the notice was written
+        TimePoint written{};         ///< the notice, by the store's clock
         Millis begun{};              ///< boot-time clock, before that
     };
     void remove_dead_notices();

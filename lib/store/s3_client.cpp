@@ -268,7 +268,10 @@ StoreAccess S3Client::access() {
 
 Millis S3Client::clock_offset() const {
     std::int64_t seen = seen_offset_ms_.load();
-    return seen == kNoOffsetSeen || std::abs(seen) < 2000 ? Millis(0) : Millis(seen);
+    if (seen == kNoOffsetSeen)
+        return Millis(0);
+    const Millis offset = TimePoint(Millis(seen) + boot_time()) - now_wall();
+    return std::chrono::abs(offset) < std::chrono::seconds(2) ? Millis(0) : offset;
 }
 
 void S3Client::note_date(const HttpResponse& response) {
@@ -277,8 +280,8 @@ void S3Client::note_date(const HttpResponse& response) {
     if (!date)
         return;
     // `Date` was written before the reply arrived: each sample is at most the true offset, so the
-    // largest is the best.
-    std::int64_t offset = std::chrono::duration_cast<Millis>(*date - now_wall()).count();
+    // largest is the best. Against the boot clock: our own may be set while we run.
+    std::int64_t offset = (date->time_since_epoch() - boot_time()).count();
     std::int64_t seen = seen_offset_ms_.load();
     while (offset > seen && !seen_offset_ms_.compare_exchange_weak(seen, offset)) {
     }

@@ -16,22 +16,8 @@ namespace {
 constexpr Millis kPoll{500};
 constexpr const char* kSuffix = ".doomed";
 
-std::vector<ObjectInfo> list_notices(ObjectStore& store, const std::string& prefix) {
-    std::vector<ObjectInfo> out;
-    store.list(prune_notices_prefix(prefix), {}, [&](const ObjectInfo& o) {
-        if (o.key.ends_with(kSuffix))
-            out.push_back(o);
-        return true;
-    });
-    return out;
-}
-
-bool is_dead(ObjectStore& store, const ObjectInfo& notice) {
-    return now_wall() + store.clock_offset() - notice.last_modified > notice_life();
-}
-
 /// One that cannot be read may name anything.
-bool names(ObjectStore& store, const ObjectInfo& notice, const std::string& digest) {
+bool names(ObjectStore& store, const PruneNotice& notice, const std::string& digest) {
     try {
         auto text = get_text(store, notice.key);
         if (!text)
@@ -56,7 +42,17 @@ Millis notice_life() {
     return test_duration("ZL_TEST_NOTICE_LIFE", std::chrono::minutes(5));
 }
 
-std::string write_prune_notice(ObjectStore& store, const std::string& prefix,
+std::vector<PruneNotice> list_prune_notices(ObjectStore& store, const std::string& prefix) {
+    std::vector<PruneNotice> out;
+    store.list(prune_notices_prefix(prefix), {}, [&](const ObjectInfo& o) {
+        if (o.key.ends_with(kSuffix))
+            out.push_back({o.key, o.last_modified});
+        return true;
+    });
+    return out;
+}
+
+PruneNotice write_prune_notice(ObjectStore& store, const std::string& prefix,
                                const std::vector<std::string>& digests) {
     std::random_device rd;
     char suffix[18];
@@ -69,33 +65,28 @@ std::string write_prune_notice(ObjectStore& store, const std::string& prefix,
     j["created_at"] = format_rfc3339(now);
     j["digests"] = digests;
     put_text(store, key, dump_json(j) + "\n");
-    return key;
-}
-
-std::vector<std::string> dead_prune_notices(ObjectStore& store, const std::string& prefix) {
-    std::vector<std::string> out;
-    for (const ObjectInfo& n : list_notices(store, prefix))
-        if (is_dead(store, n))
-            out.push_back(n.key);
-    return out;
+    for (PruneNotice& n : list_prune_notices(store, prefix))
+        if (n.key == key)
+            return n;
+    throw Error(ErrorKind::transient, store.describe(key) + ": was written, but is not listed");
 }
 
 void await_prunes(ObjectStore& store, const std::string& prefix, const std::string& digest,
                   Log& log, std::stop_token stop) {
-    std::vector<ObjectInfo> waiting;
-    for (ObjectInfo& n : list_notices(store, prefix))
-        if (!is_dead(store, n) && names(store, n, digest))
-            waiting.push_back(std::move(n));
+    std::vector<PruneNotice> waiting = list_prune_notices(store, prefix);
+    const Millis seen = boot_time(); // P2: after that
+    std::erase_if(waiting, [&](const PruneNotice& n) { return !names(store, n, digest); });
     if (!waiting.empty())
-        log.info("zl-prune may be deleting sha256:" + digest + ": waiting for its end");
-    while (!waiting.empty()) {
+        log.notice("zl-prune may be deleting sha256:" + digest + ": waiting for its end, at most " +
+                   format_duration(notice_life()));
+    while (!waiting.empty() && boot_time() - seen < notice_life()) {
         if (stop.stop_requested())
             throw Interrupted();
         std::this_thread::sleep_for(kPoll);
-        std::vector<ObjectInfo> there = list_notices(store, prefix);
-        std::erase_if(waiting, [&](const ObjectInfo& n) {
-            return is_dead(store, n) || std::none_of(there.begin(), there.end(),
-                                                     [&](auto& t) { return t.key == n.key; });
+        const std::vector<PruneNotice> there = list_prune_notices(store, prefix);
+        std::erase_if(waiting, [&](const PruneNotice& n) {
+            return std::none_of(there.begin(), there.end(),
+                                [&](auto& t) { return t.key == n.key; });
         });
     }
 }

@@ -15,7 +15,8 @@
 /// when its notice was written:
 ///   after the push listed the notices    then its list of the refs is younger still and has the
 ///                                        ref: it deletes nothing
-///   before, and is there                 the push waits for its end, then sees what it did
+///   before, and is there                 the push waits until nobody acts on it, then sees what
+///                                        was done
 ///   before, and is gone                  the deletions are over: the push sees what they did
 /// In the last two cases the push has the bytes still. Each prune writes a notice of its own, so
 /// two at once change nothing. A push without a name has no ref: its layer is as young as its
@@ -23,13 +24,21 @@
 ///
 /// What dies or stops: a prune deletes nothing once prune_acts() has passed since it began to write
 /// its notice (boot-time clock, looked at before every request; requests give up after
-/// prune_delete_retry()): it writes a new one and lists again. So after notice_life() (by the
-/// store's clock) nobody acts on a notice: it is of a dead process, a push ignores it, the next
-/// prune removes it. Left is a process that is stopped for minutes in the instant between looking
-/// at the clock and sending one request.
+/// prune_delete_retry()): it writes a new one and lists again. A push waits until the notice is
+/// gone or notice_life() has passed since it saw it. The notice was written before that, so nobody
+/// acts on it any more: it is of a dead process. Each host only measures a span, by a clock of its
+/// own that nobody sets; what time another host or the store takes it to be does not matter. Left
+/// are a process that is stopped for minutes in the instant between looking at the clock and
+/// sending one request, and a machine that is paused for minutes without its boot-time clock going
+/// on.
+///
+/// A notice that was left is removed by a prune that finds it older, by times that the store gave,
+/// than one of its own by notice_life() and the grace period. Until then it costs each push of a
+/// layer that it names (if it cannot be read: each push) notice_life().
 ///
 /// The grace period of the mark is for readers: a pull that found the ref before it was deleted has
-/// a day to end.
+/// a day to end. It too is counted between times that the store gave: from those of the layer, its
+/// meta.json and its mark to that of the notice.
 #pragma once
 
 #include "base/report.hpp"
@@ -50,15 +59,19 @@ inline Millis prune_delete_retry() {
     return notice_life() / 10;
 }
 
-/// Returns its key. @p digests: few enough for a small object, at most kMaxNoticeDigests.
-std::string write_prune_notice(ObjectStore& store, const std::string& prefix,
+struct PruneNotice {
+    std::string key;
+    TimePoint written{}; ///< as the store lists it
+};
+/// @p digests: few enough for a small object, at most kMaxNoticeDigests.
+PruneNotice write_prune_notice(ObjectStore& store, const std::string& prefix,
                                const std::vector<std::string>& digests);
 inline constexpr std::size_t kMaxNoticeDigests = 1000;
 
-/// Keys of notices that nobody acts on any more.
-std::vector<std::string> dead_prune_notices(ObjectStore& store, const std::string& prefix);
+std::vector<PruneNotice> list_prune_notices(ObjectStore& store, const std::string& prefix);
 
-/// Returns when no notice names @p digest any more that was there at the call. Throws Interrupted.
+/// Returns when nobody acts any more on a notice that names @p digest and was there at the call:
+/// after notice_life() at the latest. Throws Interrupted.
 void await_prunes(ObjectStore& store, const std::string& prefix, const std::string& digest,
                   Log& log, std::stop_token stop);
 

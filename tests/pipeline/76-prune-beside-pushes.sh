@@ -54,6 +54,18 @@ for kind in layer raw; do
     expect_grep 'deleted the layer meanwhile' "$T/push.err"
     pulls listed
 
+    say "$kind: the same when the push's host takes the notice for an old one, its clock being ahead"
+    marked_store $kind
+    start_prune prune.listed
+    touch -d '25 hours ago' "$T"/store/layers/prune/*
+    start_push ''
+    within 10 grep -qs 'waiting for its end' "$T/push.err"
+    kill -CONT $prune_pid
+    wait $prune_pid
+    wait $push_pid
+    expect_grep 'deleted the layer meanwhile' "$T/push.err"
+    pulls "another clock"
+
     say "$kind: prune is about to send a delete: the same"
     marked_store $kind
     start_prune prune.layer-next
@@ -114,6 +126,17 @@ expect_no_grep 'deleted the layer' "$T/push.err"
 pulls died
 zl-prune --keep-last 1 --apply web1 >"$OUT"
 [ -z "$(store_list layers/prune/)" ] || fail "the notice is left"
+
+say "a notice from the future that cannot be read holds a push up for a notice's life, no longer"
+mkdir -p "$T/store/layers/prune"
+echo torn >"$T/store/layers/prune/29991231T000000.000Z-0.doomed"
+touch -d 2999-12-31 "$T/store/layers/prune/29991231T000000.000Z-0.doomed"
+start_push ''
+within 10 ended $push_pid
+wait $push_pid
+expect_grep 'waiting for its end, at most 2.0s' "$T/push.err"
+rm -r "$T/store/layers/prune"
+pulls future
 
 say "a push without a name of a marked layer makes it young again"
 unset ZL_TEST_GRACE

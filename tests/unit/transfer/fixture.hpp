@@ -107,7 +107,8 @@ public:
     std::vector<UploadInfo> list_uploads(const std::string& p) override {
         return around("list_uploads", [&] { return inner_->list_uploads(p); });
     }
-    Millis clock_offset() const override { return Millis(0); }
+    Millis clock_offset() const override { return offset; }
+    Millis offset{0}; ///< of what our clock, or a proxy's `Date`, makes of the store's
     ObjectStore& inner() { return *inner_; }
 
 private:
