@@ -15,24 +15,6 @@ namespace zl {
 
 namespace {
 
-/// The right that a refused request needs, by the words its message begins with.
-std::string missing_right(const std::string& message) {
-    static const std::pair<const char*, const char*> rights[] = {
-        {"delete ", "s3:DeleteObject"},
-        {"put ", "s3:PutObject on *.doomed"},
-        {"abort upload", "s3:AbortMultipartUpload"},
-        {"list uploads", "s3:ListBucketMultipartUploads"},
-        {"list parts", "s3:ListMultipartUploadParts"},
-        {"list ", "s3:ListBucket"},
-        {"get ", "s3:GetObject"},
-        {"head ", "s3:GetObject"},
-    };
-    for (const auto& [verb, right] : rights)
-        if (message.starts_with(verb))
-            return right;
-    return {};
-}
-
 class Prune {
 public:
     Prune(ToolContext& ctx, const PruneArguments& a)
@@ -172,15 +154,7 @@ private:
 } // namespace
 
 void run_prune(ToolContext& ctx, const PruneArguments& a) {
-    try {
-        Prune(ctx, a).run();
-    } catch (Error& e) {
-        if (const auto right = missing_right(e.message());
-            e.kind() == ErrorKind::denied && !right.empty())
-            e.with_hint("zl-prune needs " + right +
-                        " there; zl-prune(1) lists all rights. Run it again then");
-        throw;
-    }
+    Prune(ctx, a).run();
 }
 
 } // namespace zl

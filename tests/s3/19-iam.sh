@@ -33,8 +33,7 @@ lacks() {
     policy "$tool" "$action"
     expect_exit 77 limited "$@"
     expect_grep "^hint: .* needs? .*$action " "$ERR"
-    [[ $tool = prune ]] || # it has a hint of its own
-        expect_grep "^hint: .*the credentials came from the environment .* on arn:aws:s3:::$ZL_TEST_BUCKET" "$ERR"
+    expect_grep "^hint: .*the credentials came from the environment .* on arn:aws:s3:::$ZL_TEST_BUCKET" "$ERR"
     [ $((SECONDS - start)) -lt 5 ] || fail "a refusal was tried again"
     policy "$tool"
 }
