@@ -53,7 +53,8 @@ private:
     void plan() {
         if (some_layers()) {
             auto inventory = list_layers(*store_, layer_prefix());
-            layers_ = plan_layers(inventory, a_.layers, a_.rules, now(), grace_period());
+            layers_ = plan_layers(inventory, a_.layers, a_.rules, read_refs_of(*store_), now(),
+                                  grace_period());
             report_.add(layers_);
         }
         for (const std::string& name : databases())

@@ -28,7 +28,7 @@ struct KeepRules {
 
 struct KeepMoment {
     TimePoint time{};
-    bool good = true; ///< what it names is there
+    bool good = true; ///< it can be read, and what it names is there
 };
 
 /// For each of @p moments (oldest first; equal times are different moments) why it stays: `newest`,

@@ -28,11 +28,12 @@ std::string short_digest(const LayerObjects& layer) {
 class Planner {
 public:
     Planner(const LayerInventory& inventory, const LayerScope& scope, const KeepRules& rules,
-            TimePoint now, Millis grace)
-        : inventory_(inventory), scope_(scope), rules_(rules), now_(now), grace_(grace) {
+            const ReadRef& read, TimePoint now, Millis grace)
+        : inventory_(inventory), scope_(scope), rules_(rules), read_(read), now_(now),
+          grace_(grace) {
         for (const LayerObjects& l : inventory.layers)
             if (l.object)
-                stored_.insert(short_digest(l));
+                stored_.insert({l.raw, l.digest});
         for (const std::string& key : inventory.unknown)
             if (auto digits = digest12_of(key); !digits.empty())
                 named_after_.insert(digits);
@@ -57,7 +58,11 @@ private:
         const bool ours = scope_.includes(refs[begin].name);
         std::vector<KeepMoment> moments;
         for (std::size_t i = begin; i < end; ++i)
-            moments.push_back({refs[i].time, stored_.contains(refs[i].digest12)});
+            moments.push_back({refs[i].time, false});
+        // Who has only one keeps it anyway.
+        for (std::size_t i = end; ours && end - begin > 1 && i-- > begin;)
+            if ((moments[i - begin].good = leads_to_layer(refs[i])))
+                break;
         auto reasons = ours ? keep_reasons(moments, rules_, now_)
                             : std::vector<std::vector<std::string>>(moments.size());
         for (std::size_t i = begin; i < end; ++i) {
@@ -68,6 +73,12 @@ private:
             if (ours)
                 plan_.refs.push_back({refs[i], std::move(reasons[i - begin])});
         }
+    }
+
+    /// Its digits alone do not tell: the ref itself may be damaged.
+    bool leads_to_layer(const RefKey& key) const {
+        const auto ref = read_(key);
+        return ref && stored_.contains({ref->kind == "raw", ref->digest});
     }
 
     void decide_layer(const LayerObjects& l) {
@@ -104,9 +115,11 @@ private:
     const LayerInventory& inventory_;
     const LayerScope& scope_;
     const KeepRules& rules_;
+    const ReadRef& read_;
     TimePoint now_;
     Millis grace_;
-    std::set<std::string> stored_, named_after_, loses_name_;
+    std::set<std::pair<bool, std::string>> stored_; ///< raw, digest
+    std::set<std::string> named_after_, loses_name_;
     LayerPlan plan_;
 };
 
@@ -134,14 +147,26 @@ std::set<std::string> named_digests(ObjectStore& store, const std::string& prefi
     return out;
 }
 
+ReadRef read_refs_of(ObjectStore& store) {
+    return [&store](const RefKey& key) -> std::optional<Ref> {
+        try {
+            return read_ref(store, key);
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::data && e.kind() != ErrorKind::not_found)
+                throw;
+            return std::nullopt;
+        }
+    };
+}
+
 LayerPlan plan_layers(const LayerInventory& inventory, const LayerScope& scope,
-                      const KeepRules& rules, TimePoint now, Millis grace) {
+                      const KeepRules& rules, const ReadRef& read, TimePoint now, Millis grace) {
     for (const std::string& name : scope.names)
         if (std::none_of(inventory.refs.begin(), inventory.refs.end(),
                          [&](const RefKey& r) { return r.name == name; }))
             throw Error(ErrorKind::not_found, "no layer named " + name,
                         "zl-ls shows what the store holds");
-    return Planner(inventory, scope, rules, now, grace).run();
+    return Planner(inventory, scope, rules, read, now, grace).run();
 }
 
 } // namespace zl

@@ -1,4 +1,4 @@
-/// What a prune does to refs and layers, from a listing alone: a pure function.
+/// What a prune does to refs and layers, from a listing and the newest ref of each name.
 ///
 /// Refs that no rule keeps go. A layer that no ref names goes in two phases: it is marked, and
 /// deleted by a run after the grace period of its mark, if it and its meta.json are older than that
@@ -9,6 +9,8 @@
 #include "inventory/inventory.hpp"
 #include "prune/keep_rules.hpp"
 
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -50,8 +52,14 @@ struct LayerPlan {
 /// read as a ref otherwise: when in doubt a layer is named.
 std::set<std::string> named_digests(ObjectStore& store, const std::string& prefix);
 
-/// Throws not_found for a name of @p scope that has no ref. @p now: by the store's clock.
+/// What the ref says; nullopt: it is damaged, or gone meanwhile.
+using ReadRef = std::function<std::optional<Ref>(const RefKey& key)>;
+ReadRef read_refs_of(ObjectStore& store);
+
+/// Throws not_found for a name of @p scope that has no ref. @p read: asked for the refs of a name
+/// that may lose some, from the newest on, until one leads to a layer that is there (P1). @p now: by
+/// the store's clock.
 LayerPlan plan_layers(const LayerInventory& inventory, const LayerScope& scope,
-                      const KeepRules& rules, TimePoint now, Millis grace);
+                      const KeepRules& rules, const ReadRef& read, TimePoint now, Millis grace);
 
 } // namespace zl

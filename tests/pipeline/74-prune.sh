@@ -127,6 +127,15 @@ expect_exit 0 zl-prune --keep-last 1 --apply bad
 expect_grep '^keep +ref +bad +2026-10-02.*last good$' "$OUT"
 [ "$(refs_of bad)" = '20261002T000000.000Z 20261003T000000.000Z' ]
 
+say "and when the newest cannot be read"
+push_at torn 20261001T000000.000Z 7
+push_at torn 20261002T000000.000Z 8
+push_at torn 20261003T000000.000Z 9
+echo junk >"$(ls "$T"/store/layers/refs/torn/20261003*)"
+expect_exit 0 zl-prune --keep-last 1 --apply torn
+expect_grep '^keep +ref +torn +2026-10-02.*last good$' "$OUT"
+[ "$(refs_of torn)" = '20261002T000000.000Z 20261003T000000.000Z' ]
+
 say "foreign objects beside are as they were"
 for f in other/x layersX/y layers/README layers/refs/web1/notes.txt layers/refs/web1/.hidden; do
     [ "$(cat "$T/store/$f")" = foreign ] || fail "$f"

@@ -21,6 +21,8 @@ ObjectInfo object(const std::string& key, Millis age, std::uint64_t size = 10) {
 
 struct Store {
     LayerInventory inventory;
+    std::set<std::string> damaged; ///< keys of refs
+    int read = 0;
 
     Store& layer(char c, Millis age, std::optional<Millis> doomed = {}, bool raw = false) {
         LayerObjects l{digest(c), raw, object("o", age, 100), object("m", age), {}};
@@ -37,7 +39,13 @@ struct Store {
     }
     /// `a=mark b=wait`; refs that go as `-web1/a`
     std::string plan(const LayerScope& scope, const KeepRules& rules) {
-        LayerPlan p = plan_layers(inventory, scope, rules, kNow, kGrace);
+        auto read_ref = [&](const RefKey& r) -> std::optional<Ref> {
+            ++read;
+            if (damaged.contains(r.key))
+                return std::nullopt;
+            return Ref{r.name, digest(r.key.back()), "layer", r.time, "{}", false};
+        };
+        LayerPlan p = plan_layers(inventory, scope, rules, read_ref, kNow, kGrace);
         std::string out;
         for (const RefDecision& d : p.refs)
             if (!d.keep())
@@ -149,6 +157,27 @@ TEST_CASE("a ref whose layer is missing does not push out the last good one") {
     s.layer('a', hours(90)).layer('b', hours(80));
     s.ref("web1", 'a', hours(90)).ref("web1", 'b', hours(80)).ref("web1", 'c', hours(1));
     CHECK(s.plan(only("web1"), last(1)) == "-web1/a a=mark");
+}
+
+TEST_CASE("a damaged ref does not push out the last one that can be read") {
+    Store s;
+    s.layer('a', hours(90)).layer('b', hours(80)).layer('c', hours(1));
+    s.ref("web1", 'a', hours(90)).ref("web1", 'b', hours(80)).ref("web1", 'c', hours(1));
+    s.damaged = {"layers/refs/web1/c"};
+    CHECK(s.plan(only("web1"), last(1)) == "-web1/a a=mark");
+    // Its key has the digits of a layer that is there, but it names another.
+    s.damaged.clear();
+    s.inventory.refs.back().digest12 = digest('b').substr(0, 12);
+    s.inventory.refs.back().key = "layers/refs/web1/d";
+    CHECK(s.plan(only("web1"), last(1)) == "-web1/a a=mark");
+}
+
+TEST_CASE("no more refs are read than tell the newest that is good") {
+    Store s;
+    s.layer('a', hours(90)).layer('b', hours(80));
+    s.ref("one", 'a', hours(90)).ref("web1", 'a', hours(90)).ref("web1", 'b', hours(80));
+    s.plan(kAll, last(1));
+    CHECK(s.read == 1);
 }
 
 TEST_CASE("raw and other layers with the same digits are both named") {
