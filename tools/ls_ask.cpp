@@ -31,7 +31,6 @@ void print_finding(ToolContext& ctx, RowPrinter& out, const Finding& f) {
                         RowPrinter::text(f.key), RowPrinter::text(f.what),
                         RowPrinter::text(f.affects), RowPrinter::text(f.advice)},
                        finding_json(f));
-    ctx.end_progress(); // or it would be drawn over
     std::string head = f.damage ? "damage  " : "note    ";
     ctx.print(head + shown(f.subject.empty() || f.key.empty() ? f.subject + f.key
                                                               : f.subject + "  " + f.key));
@@ -50,13 +49,7 @@ void check_all(const LsContext& ls, const CheckContext& check) {
         check_database(check, d.keys(ls), d.subject(ls));
     if (ls.own_prefix)
         return;
-    const DatabaseInventory databases = list_databases(ls.store);
-    for (const std::string& key : databases.unknown)
-        check.report.add({false, "", key, "not written by zl", "", ""});
-    if (databases.unknown_count > databases.unknown.size())
-        check.report.add({false, "", "db/",
-                          std::to_string(databases.unknown_count) + " keys that zl did not write",
-                          "", ""});
+    check.report.unknown(list_databases(ls.store).unknown, "", "db/");
 }
 
 void check_one(const LsContext& ls, const CheckContext& check, const std::string& text) {
@@ -74,6 +67,9 @@ void check_one(const LsContext& ls, const CheckContext& check, const std::string
                     "zl-ls --check=full " + what.name);
     }
 }
+
+/// What is newer than now by more than this is of a clock that was wrong: no proof of a backup.
+constexpr Millis kFuture{std::chrono::minutes(5)};
 
 struct Age {
     std::string subject;
@@ -145,7 +141,8 @@ std::vector<Age> ages(const LsContext& ls, const std::vector<std::string>& opera
 
 int ls_check(const LsContext& ls, const std::vector<std::string>& what, bool full) {
     RowPrinter out(ls.tool, {});
-    CheckReport report([&](const Finding& f) { print_finding(ls.tool, out, f); });
+    CheckReport report([&](const Finding& f) { print_finding(ls.tool, out, f); },
+                       ls.tool.progress());
     CheckContext check{ls.store, report, ls.tool.progress(), ls.tool.stop(), ls.jobs, full};
     ls.tool.progress().begin("checking", std::nullopt);
     if (what.empty())
@@ -178,7 +175,8 @@ int ls_max_age(const LsContext& ls, const std::vector<std::string>& what, Millis
     std::uint64_t stale = 0;
     for (const Age& a : all) {
         const auto age = a.time ? std::optional(now - *a.time) : std::nullopt;
-        const bool fresh = age && *age <= limit;
+        const bool to_come = age && *age < -kFuture;
+        const bool fresh = age && *age <= limit && !to_come;
         Json j;
         j["type"] = "age";
         j["name"] = a.subject;
@@ -186,19 +184,23 @@ int ls_max_age(const LsContext& ls, const std::vector<std::string>& what, Millis
         j["age_seconds"] = age ? Json(age->count() / 1000) : Json(nullptr);
         j["fresh"] = fresh;
         out.add({RowPrinter::text(a.subject), RowPrinter::time(a.time),
-                 !age          ? "-"
-                 : out.table() ? format_duration(std::max(*age, Millis(0)))
-                               : std::to_string(age->count() / 1000),
+                 !age || (to_come && out.table()) ? "-"
+                 : out.table()                    ? format_duration(std::max(*age, Millis(0)))
+                                                  : std::to_string(age->count() / 1000),
                  fresh ? "fresh" : "stale"},
                 j);
         if (fresh)
             continue;
         ++stale;
-        ls.tool.log().warn(a.subject + ": " +
-                           (a.time ? "the newest is of " + format_rfc3339(*a.time) + ", " +
-                                         format_duration(*age) + " old, more than " +
-                                         exact_duration(limit)
-                                   : "nothing that could be had"));
+        const std::string newest =
+            a.time ? ": the newest is of " + format_rfc3339(*a.time) + ", " : "";
+        ls.tool.log().warn(
+            a.subject +
+            (!a.time   ? ": nothing that could be had"
+             : to_come ? newest + "which is yet to come: a clock was wrong, and how old it is "
+                                  "cannot be told"
+                       : newest + format_duration(*age) + " old, more than " +
+                             exact_duration(limit)));
     }
     out.finish();
     ls.tool.metrics().set("zl_stale_names", static_cast<double>(stale),

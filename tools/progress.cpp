@@ -20,6 +20,11 @@ std::uint64_t clamped(std::int64_t bytes) {
     return static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0));
 }
 
+/// What a phase counts whose end is not known.
+const char* unit_of(const std::string& phase) {
+    return phase == "packing" ? " files" : " objects";
+}
+
 /// A piece of the line; those of the highest rank are left out first, 0 stays.
 struct Piece {
     std::string text;
@@ -115,10 +120,14 @@ std::string ProgressMeter::line(Clock::time_point now, std::size_t width) const 
     const std::uint64_t done = clamped(bytes_);
     const double speed = rate(now);
     std::vector<Piece> out;
+    const std::string counted =
+        items_done_ > 0 ? std::to_string(items_done_) + unit_of(phase_) : std::string();
+    // Of many a few bytes that nobody counts.
+    const bool only_counted = done == 0 && !total_ && items_total_ == 0 && !counted.empty();
     if (phase_.empty())
         out.push_back({"waiting for the store", 0});
     else
-        out = {{phase_ + " ", 1}, {format_size(done), 0}};
+        out = {{phase_ + " ", 1}, {only_counted ? counted : format_size(done), 0}};
     if (total_)
         out.push_back({" of " + format_size(*total_), 5});
     if (total_ && *total_ > 0) {
@@ -130,15 +139,15 @@ std::string ProgressMeter::line(Clock::time_point now, std::size_t width) const 
         out.push_back({", retrying for " + format_duration(patience(now)) + " more", 1});
         return joined(std::move(out), width);
     }
-    if (!phase_.empty())
+    if (!phase_.empty() && !only_counted)
         out.push_back({", " + format_size(static_cast<std::uint64_t>(speed)) + "/s", 4});
     if (const std::string left = time_left(speed); !left.empty())
         out.push_back({", ETA " + left, 3});
     if (items_total_ > 0)
         out.push_back(
             {", parts " + std::to_string(items_done_) + "/" + std::to_string(items_total_), 6});
-    else if (items_done_ > 0)
-        out.push_back({", " + std::to_string(items_done_) + " files", 6});
+    else if (!counted.empty() && !only_counted)
+        out.push_back({", " + counted, 6});
     if (retries_ > 0)
         out.push_back({", retries " + std::to_string(retries_), 7});
     return joined(std::move(out), width);

@@ -292,6 +292,7 @@ void check_database(const CheckContext& context, const ReplicaKeys& keys,
             ReplicaCheck(survey, keys).run();
         for (const Finding& f : survey.findings)
             context.report.add(f);
+        context.report.unknown(survey.unknown, subject, keys.prefix());
         return;
     }
 }

@@ -37,7 +37,7 @@ public:
         for (bool big : {false, true})
             check_objects(big);
         if (selection.name.empty() && selection.digest.empty())
-            note_unknown();
+            c_.report.unknown(inventory_.unknown, "", prefix_);
     }
 
 private:
@@ -286,14 +286,6 @@ private:
         if (fault.empty() && meta->incomplete != end->trailer.incomplete)
             fault = "incomplete is not as in the trailer";
         return fault;
-    }
-
-    void note_unknown() {
-        for (const std::string& key : inventory_.unknown)
-            add(false, {}, key, "not written by zl", "");
-        if (inventory_.unknown_count > inventory_.unknown.size())
-            add(false, {}, prefix_,
-                std::to_string(inventory_.unknown_count) + " keys that zl did not write", "");
     }
 
     const CheckContext& c_;

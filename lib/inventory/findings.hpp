@@ -4,11 +4,13 @@
 #include "base/report.hpp"
 #include "store/object_store.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 namespace zl {
 
@@ -25,8 +27,8 @@ struct Finding {
 /// Thread-safe. Counts and passes on.
 class CheckReport {
 public:
-    explicit CheckReport(std::function<void(const Finding&)> on_finding)
-        : on_finding_(std::move(on_finding)) {}
+    CheckReport(std::function<void(const Finding&)> on_finding, Progress& progress)
+        : on_finding_(std::move(on_finding)), progress_(progress) {}
 
     void add(const Finding& finding) {
         std::lock_guard lock(mutex_);
@@ -36,8 +38,18 @@ public:
     /// One object was looked at; @p bytes of it were read.
     void checked(std::uint64_t bytes) {
         std::lock_guard lock(mutex_);
-        ++objects_;
+        progress_.items(++objects_, 0);
         bytes_ += bytes;
+    }
+    /// Keys that zl did not write, of which there may be any number. @p below: where they are.
+    void unknown(const std::vector<std::string>& keys, const std::string& subject,
+                 const std::string& below) {
+        constexpr std::size_t kMost = 1000;
+        for (std::size_t i = 0; i < std::min(keys.size(), kMost); ++i)
+            add({false, subject, keys[i], "not written by zl", "", ""});
+        if (keys.size() > kMost)
+            add({false, subject, below,
+                 std::to_string(keys.size()) + " keys that zl did not write", "", ""});
     }
     std::uint64_t damaged() const { return damaged_; }
     std::uint64_t notes() const { return notes_; }
@@ -46,6 +58,7 @@ public:
 
 private:
     std::function<void(const Finding&)> on_finding_;
+    Progress& progress_;
     std::mutex mutex_;
     std::uint64_t damaged_ = 0, notes_ = 0, objects_ = 0, bytes_ = 0;
 };

@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::size_t kDigestSize = 64;
 
-void note_unknown(std::vector<std::string>& keys, std::uint64_t& count, const std::string& key) {
-    if (keys.size() < kMaxUnknownKeys)
-        keys.push_back(key);
-    ++count;
-}
-
 /// The member of LayerObjects that what follows the digest stands for; null: none.
 std::optional<ObjectInfo> LayerObjects::*member_of(std::string_view rest, bool raw) {
     if (rest == (raw ? "" : ".tar.zst"))
@@ -43,7 +37,7 @@ public:
         if (o.key.starts_with(prune_notices_prefix(prefix_)))
             return; // notes of zl-prune to pushes, gone soon
         if (o.key.starts_with(prefix_ + "refs/") ? !add_ref(o) : !add_layer(o))
-            note_unknown(out_.unknown, out_.unknown_count, o.key);
+            out_.unknown.push_back(o.key);
     }
 
     LayerInventory take() {
@@ -134,16 +128,15 @@ DatabaseInventory list_databases(ObjectStore& store) {
         const bool valid = is_db_name(name);
         // `latest` or 8 hex digits are no name, but may begin one.
         if (!name.empty() && !valid && !is_db_name(name + "/x")) {
-            note_unknown(out.unknown, out.unknown_count, prefix);
+            out.unknown.push_back(prefix);
             continue;
         }
         Level level = list_level(store, prefix);
         if (level.database && valid)
             out.names.push_back(name);
         else if (level.database)
-            note_unknown(out.unknown, out.unknown_count, prefix);
-        for (const std::string& key : level.unknown)
-            note_unknown(out.unknown, out.unknown_count, key);
+            out.unknown.push_back(prefix);
+        out.unknown.insert(out.unknown.end(), level.unknown.begin(), level.unknown.end());
         open.insert(open.end(), level.below.begin(), level.below.end());
     }
     std::sort(out.names.begin(), out.names.end());

@@ -22,23 +22,21 @@ struct LayerInventory {
     std::vector<RefKey> refs;
     /// Ascending by digest, raw ones behind the others.
     std::vector<LayerObjects> layers;
-    /// Keys below the prefix that are none of ours, as they stand: hostile until escaped. At most
-    /// kMaxUnknownKeys of them.
+    /// Keys below the prefix that are none of ours, as they stand: hostile until escaped. All of
+    /// them: a prune keeps what they may name.
     std::vector<std::string> unknown;
-    std::uint64_t unknown_count = 0;
 };
-inline constexpr std::size_t kMaxUnknownKeys = 1000;
 
-/// Everything below @p prefix (`layers/`) in one listing. Memory: about 1 KiB a layer.
+/// Everything below @p prefix (`layers/`) in one listing. Memory: about 1 KiB a layer, and
+/// the keys that are none of ours.
 LayerInventory list_layers(ObjectStore& store, const std::string& prefix);
 
 struct DatabaseInventory {
     /// Names (without `db/`) of what has a snapshot, a segment, a merged one or metadata.json.
     /// Ascending.
     std::vector<std::string> names;
-    /// Keys and prefixes (ending in `/`) that lead to no database; at most kMaxUnknownKeys.
+    /// Keys and prefixes (ending in `/`) that lead to no database.
     std::vector<std::string> unknown;
-    std::uint64_t unknown_count = 0;
 };
 
 /// All databases below `db/`. One listing with delimiter for each part of a name, none of what a

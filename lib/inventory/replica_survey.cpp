@@ -16,8 +16,6 @@ namespace zl {
 
 namespace {
 
-constexpr std::size_t kMaxForeign = 1000;
-
 /// Of an object that is taken for damaged: what remains to be told.
 constexpr const char* kDamagedAdvice = "zl-restore passes it by where other objects lead to the "
                                        "same state";
@@ -83,11 +81,6 @@ void ReplicaSurvey::read_metadata() {
 }
 
 void ReplicaSurvey::list() {
-    std::size_t foreign = 0;
-    auto unknown = [&](const ObjectInfo& o) {
-        if (++foreign <= kMaxForeign)
-            note(o.key, "not written by zl", "");
-    };
     std::vector<std::uint64_t> of_snapshots;
     // Snapshots first: segments that lead to one of them are there before it is.
     c_.store.list(keys_.snapshots(), {}, [&](const ObjectInfo& o) {
@@ -95,7 +88,7 @@ void ReplicaSurvey::list() {
             snapshots.push_back({.key = o.key});
             of_snapshots.push_back(o.size);
         } else {
-            unknown(o);
+            unknown.push_back(o.key);
         }
         return true;
     });
@@ -106,7 +99,7 @@ void ReplicaSurvey::list() {
             segments.back().link.range = {*n, *n};
             sizes_.push_back(o.size);
         } else {
-            unknown(o);
+            unknown.push_back(o.key);
         }
         return true;
     });
@@ -116,7 +109,7 @@ void ReplicaSurvey::list() {
             segments.back().link.range = *range;
             sizes_.push_back(o.size);
         } else {
-            unknown(o);
+            unknown.push_back(o.key);
         }
         return true;
     });

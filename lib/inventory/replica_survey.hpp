@@ -44,6 +44,7 @@ public:
     bool zlayer = false;                     ///< zlayer-storage's: nothing else was looked at
     std::vector<SurveyedSegment> segments;   ///< merged ones too; ascending by last, then first
     std::vector<SurveyedSnapshot> snapshots; ///< ascending by sequence
+    std::vector<std::string> unknown;        ///< keys below it that zl did not write
     std::vector<Finding> findings;
 
     void damage(const std::string& key, const std::string& what, const std::string& affects,

@@ -36,6 +36,15 @@ expect_exit 0 zl-ls --max-age=25h web2
 say "fresh enough"
 expect_exit 0 zl-ls --max-age=30000d web1
 
+say "a push from the future, by a clock that was wrong, is no proof of a backup"
+ref=$(ls "$T"/store/layers/refs/web2/*.json)
+cp "$ref" "${ref%/*}/29990101T000000.000Z-${digest:0:12}.json"
+expect_exit 1 zl-ls --json --max-age=1h web2
+jq -e '.fresh == false and .age_seconds < -1000000' "$OUT" >"$T/.jq"
+expect_grep '^zl-ls: web2: the newest is of 2999-.*a clock was wrong' "$ERR"
+rm "$T"/store/layers/refs/web2/2999*
+expect_exit 0 zl-ls --max-age=1h web2
+
 say "a database"
 expect_exit 0 zl-ls --max-age=1h db/app
 sleep 0.3

@@ -106,8 +106,8 @@ public:
 
     std::vector<Finding> check(bool full = true) {
         std::vector<Finding> found;
-        CheckReport report([&](const Finding& f) { found.push_back(f); });
         NullProgress progress;
+        CheckReport report([&](const Finding& f) { found.push_back(f); }, progress);
         check_database({*store, report, progress, {}, 2, full}, keys, "db/app");
         return found;
     }

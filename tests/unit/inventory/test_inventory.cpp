@@ -39,8 +39,8 @@ std::string digest_of(char c) {
 
 std::vector<Finding> check(Store& s, const LayerSelection& selection = {}) {
     std::vector<Finding> found;
-    CheckReport report([&](const Finding& f) { found.push_back(f); });
     NullProgress progress;
+    CheckReport report([&](const Finding& f) { found.push_back(f); }, progress);
     check_layers({*s.store, report, progress, {}, 2, false}, "layers/", selection);
     return found;
 }
@@ -65,7 +65,7 @@ TEST_SUITE("inventory/layers") {
         CHECK_FALSE(found.layers[1].object);
         CHECK(found.layers[2].raw);
         CHECK(found.layers[2].object);
-        CHECK(found.unknown_count == 0);
+        CHECK(found.unknown.empty());
     }
 
     TEST_CASE("what zl would not write is unknown") {
@@ -81,6 +81,20 @@ TEST_SUITE("inventory/layers") {
         CHECK(found.layers.empty());
         CHECK(found.refs.empty());
         CHECK(found.unknown.size() == 7);
+    }
+
+    TEST_CASE("junk in any number: all is listed, a thousand are told") {
+        Store s;
+        for (int i = 0; i < 1001; ++i)
+            s.put("layers/junk" + std::to_string(i));
+        s.put("layers/refs/web1/soon-aaaaaaaaaaaa.json");
+        const LayerInventory found = list_layers(*s.store, "layers/");
+        REQUIRE(found.unknown.size() == 1002);
+        CHECK(found.unknown.back() == "layers/refs/web1/soon-aaaaaaaaaaaa.json");
+        const auto told = check(s);
+        REQUIRE(told.size() == 1001);
+        CHECK(told.back().key == "layers/");
+        CHECK(told.back().what == "1002 keys that zl did not write");
     }
 
     TEST_CASE("refs come by name, oldest first, whatever their times are spelt like") {

@@ -197,7 +197,12 @@ TEST_SUITE("tools/progress") {
         m.begin("packing", std::nullopt, at(0ms));
         CHECK(m.line(at(0ms)) == "packing 0 B, 0 B/s");
         m.items(12, 0);
-        CHECK(m.line(at(1s)) == "packing 0 B, 0 B/s, 12 files");
+        CHECK(m.line(at(1s)) == "packing 12 files");
+        m.advance(5);
+        CHECK(m.line(at(1s)) == "packing 5 B, 5 B/s, 12 files");
+        m.begin("checking", std::nullopt, at(1s));
+        m.items(12, 0);
+        CHECK(m.line(at(1s)) == "checking 12 objects");
         m.begin("x", 10, at(1s));
         m.advance(20);
         CHECK(m.line(at(2s)) == "x 20 B of 10 B, 100%, 20 B/s");
