@@ -52,19 +52,58 @@ void check_all(const LsContext& ls, const CheckContext& check) {
     check.report.unknown(list_databases(ls.store).unknown, "", "db/");
 }
 
-void check_one(const LsContext& ls, const CheckContext& check, const std::string& text) {
-    const LsWhat what = parse_what(ls, text);
+/// What a damaged ref leads to is not known: it is found among those of its name, or of all.
+LayerSelection select_layer(const LsContext& ls, const std::string& ref) {
+    try {
+        return {"", resolve_ref(ls.store, ls.prefix, ref).digest};
+    } catch (const Error& e) {
+        const auto at = ref.find('@');
+        if (e.kind() != ErrorKind::data || (at == std::string::npos && ref != "latest"))
+            throw;
+        return {at == std::string::npos ? "" : ref.substr(0, at), ""};
+    }
+}
+
+void check_one(const LsContext& ls, const CheckContext& check, const LsWhat& what) {
     switch (what.kind) {
     case LsWhat::Kind::name:
         return check_layers(check, ls.prefix, {what.name, ""});
     case LsWhat::Kind::layer:
-        return check_layers(check, ls.prefix,
-                            {"", resolve_ref(ls.store, ls.prefix, what.name).digest});
+        return check_layers(check, ls.prefix, select_layer(ls, what.name));
     case LsWhat::Kind::database:
         return check_database(check, what.keys(ls), what.subject(ls));
     case LsWhat::Kind::contents:
-        throw Error(ErrorKind::usage, text + ": --check takes whole layers",
-                    "zl-ls --check=full " + what.name);
+        break; // refused by check_each()
+    }
+}
+
+/// One that is not there does not keep the others from being checked, and damage is the worse news.
+void check_each(const LsContext& ls, const CheckContext& check,
+                const std::vector<std::string>& operands) {
+    std::vector<Error> not_there;
+    auto unless_missing = [&](auto look) {
+        try {
+            look();
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::not_found)
+                throw;
+            not_there.push_back(e);
+        }
+    };
+    std::vector<LsWhat> all;
+    for (const std::string& text : operands)
+        unless_missing([&] {
+            all.push_back(parse_what(ls, text));
+            if (all.back().kind == LsWhat::Kind::contents)
+                throw Error(ErrorKind::usage, text + ": --check takes whole layers",
+                            "zl-ls --check=full " + all.back().name);
+        });
+    for (const LsWhat& what : all)
+        unless_missing([&] { check_one(ls, check, what); });
+    for (const Error& e : not_there) {
+        if (&e == &not_there.back() && check.report.damaged() == 0)
+            throw Error(e);
+        ls.tool.log().warn(e.what());
     }
 }
 
@@ -147,8 +186,7 @@ int ls_check(const LsContext& ls, const std::vector<std::string>& what, bool ful
     ls.tool.progress().begin("checking", std::nullopt);
     if (what.empty())
         check_all(ls, check);
-    for (const std::string& text : what)
-        check_one(ls, check, text);
+    check_each(ls, check, what);
 
     ls.tool.end_progress();
     if (report.objects() == 0 && report.damaged() == 0)

@@ -17,6 +17,7 @@ namespace {
 /// Layers from this size on are read one after the other, each by several requests at once.
 constexpr std::uint64_t kBigLayer = 16 << 20;
 constexpr std::size_t kNamesShown = 3;
+constexpr std::size_t kDigest12 = 12; ///< of the digits in a ref's key
 
 constexpr const char* kPushAgain = "push the same content again with --force; an older version of "
                                    "a name is had with zl-pull NAME@TIME";
@@ -50,7 +51,8 @@ private:
             return s.name.empty() ? !s.digest.starts_with(r.digest12) : r.name != s.name;
         });
         std::erase_if(inventory_.layers, [&](const LayerObjects& l) {
-            return s.name.empty() ? l.digest != s.digest
+            // A damaged ref has the digits of its layer in its key only.
+            return s.name.empty() ? !l.digest.starts_with(s.digest.substr(0, kDigest12))
                                   : std::none_of(inventory_.refs.begin(), inventory_.refs.end(),
                                                  [&](const RefKey& r) {
                                                      return l.digest.starts_with(r.digest12);
@@ -90,21 +92,26 @@ private:
             try {
                 Ref ref = read_ref(c_.store, key);
                 kind_from_name(ref.kind);
+                if (!ref.differs.empty())
+                    add(false, {label(key)}, key.key, ref.differs + ": readers go by the key", "");
                 refs_[i] = std::move(ref);
             } catch (const Error& e) {
                 if (e.kind() == ErrorKind::not_found)
                     return; // pruned meanwhile
                 if (e.kind() != ErrorKind::data && e.kind() != ErrorKind::usage)
                     throw;
-                damage({label(key)}, key.key, e.message(),
-                       "the layer may still be whole: zl-ls " + key.digest12 +
-                           "; push the same content again under this name");
+                damage_ref(key, e.message());
             }
             c_.report.checked(0);
         });
         for (std::size_t i = 0; i < refs_.size(); ++i)
             if (refs_[i])
                 names_[refs_[i]->digest].push_back(label(inventory_.refs[i]));
+    }
+    void damage_ref(const RefKey& key, const std::string& what) {
+        damage({label(key)}, key.key, what,
+               "the layer may still be whole: zl-ls " + key.digest12 +
+                   "; push the same content again under this name");
     }
 
     void check_refs() {
@@ -124,11 +131,22 @@ private:
             // It may have come since the listing, or the ref may have gone.
             const std::string key =
                 raw ? raw_key(prefix_, ref.digest) : layer_key(prefix_, ref.digest);
-            if (c_.store.head(key) || !c_.store.head(inventory_.refs[i].key))
+            const RefKey& from = inventory_.refs[i];
+            if (c_.store.head(key) || !c_.store.head(from.key))
                 continue;
-            damage({label(inventory_.refs[i])}, key, "missing, though a name leads to it",
-                   kPushAgain);
+            if (const LayerObjects* meant = stored_as(from.digest12))
+                damage_ref(from, "leads to " + key + ", which is not there, but " +
+                                     meant->object->key + " is");
+            else
+                damage({label(from)}, key, "missing, though a name leads to it", kPushAgain);
         }
+    }
+    /// The layer that is there and that a ref with these digits in its key must mean.
+    const LayerObjects* stored_as(const std::string& digest12) const {
+        for (const LayerObjects& l : inventory_.layers)
+            if (l.object && l.digest.starts_with(digest12))
+                return &l;
+        return nullptr;
     }
 
     void check_objects(bool big) {
@@ -162,15 +180,17 @@ private:
         try {
             check_present(l, names, jobs);
         } catch (const Error& e) {
-            if (e.kind() != ErrorKind::conflict)
+            if (e.kind() == ErrorKind::conflict)
+                add(false, names, key, "changed while it was read: not checked", "run it again");
+            else if (e.kind() == ErrorKind::data) // what a store keeps beside it
+                damage(names, key, e.message(), kPushAgain);
+            else
                 throw;
-            add(false, names, key, "changed while it was read: not checked", "run it again");
         }
     }
 
     std::optional<LayerMeta> check_meta(const LayerObjects& l, const Names& names) {
-        const std::string key =
-            l.raw ? raw_meta_key(prefix_, l.digest) : layer_meta_key(prefix_, l.digest);
+        const std::string key = meta_key_of(l);
         std::optional<LayerMeta> meta;
         try {
             meta = read_layer_meta(c_.store, key);
@@ -187,6 +207,9 @@ private:
         else if (!meta)
             damage(names, key, "missing", meta_advice());
         return meta;
+    }
+    std::string meta_key_of(const LayerObjects& l) const {
+        return l.raw ? raw_meta_key(prefix_, l.digest) : layer_meta_key(prefix_, l.digest);
     }
     static const char* meta_advice() {
         return "the layer itself may be whole; pushing the same content again with --force writes "
@@ -208,24 +231,31 @@ private:
         if (!fault.empty())
             damage(names, object->key, fault, kPushAgain);
         else if (!why.empty())
-            damage(names, l.meta ? l.meta->key : layer_meta_key(prefix_, l.digest), why,
-                   meta_advice());
+            damage(names, meta_key_of(l), why, meta_advice());
         std::uint64_t bytes = 0;
         if (c_.full && fault.empty()) {
-            check_data(l, names, {c_.store, *object, l.digest, l.raw, end, meta, jobs});
+            const std::string other =
+                check_data(names, {c_.store, *object, l.digest, l.raw, end, meta, jobs});
+            if (why.empty() && !other.empty())
+                damage(names, meta_key_of(l), other, meta_advice());
             bytes = object->size;
         }
         c_.report.checked(bytes);
     }
 
-    void check_data(const LayerObjects&, const Names& names, const LayerData& data) {
+    /// What metadata says otherwise; empty: nothing, or the data are damaged.
+    std::string check_data(const Names& names, const LayerData& data) {
         try {
-            data.verify(c_.progress, c_.stop);
+            const LayerData::Content is = data.verify(c_.progress, c_.stop);
+            // Others may count otherwise.
+            if (data.meta && data.meta->kind == "foreign")
+                return differs_in_size(*data.meta, is.size_bytes, is.file_count);
         } catch (const Error& e) {
             if (e.kind() != ErrorKind::data)
                 throw;
             damage(names, data.object.key, e.message(), kPushAgain);
         }
+        return {};
     }
 
     void require_same(const ObjectInfo& object) const {
@@ -264,9 +294,6 @@ private:
                                      const std::optional<LayerEnd>& end) {
         if (!meta)
             return {};
-        auto number = [](const char* field, std::uint64_t is, std::uint64_t wanted) {
-            return is == wanted ? "" : differs(field, std::to_string(is), std::to_string(wanted));
-        };
         if (meta->digest != l.digest)
             return differs("digest", meta->digest, l.digest);
         if ((meta->kind == "raw") != l.raw ||
@@ -274,18 +301,25 @@ private:
             return "impossible kind " + meta->kind;
         std::string fault =
             number("compressed_size_bytes", meta->compressed_size_bytes, object.size);
+        // meta.json has it of the object, if that has it (PushJob::describe).
         const auto stored = object.meta.find(kBlobSha256Meta);
-        if (fault.empty() && stored != object.meta.end() && !meta->blob_sha256.empty() &&
-            stored->second != meta->blob_sha256)
+        if (fault.empty() && stored != object.meta.end() && stored->second != meta->blob_sha256)
             fault = differs("blob_sha256", meta->blob_sha256, stored->second);
-        if (!end || !fault.empty())
-            return fault;
-        fault = number("size_bytes", meta->size_bytes, end->trailer.size_bytes);
-        if (fault.empty())
-            fault = number("file_count", meta->file_count, end->trailer.file_count);
-        if (fault.empty() && meta->incomplete != end->trailer.incomplete)
+        if (fault.empty() && l.raw)
+            fault = differs_in_size(*meta, object.size, 0);
+        if (fault.empty() && end)
+            fault = differs_in_size(*meta, end->trailer.size_bytes, end->trailer.file_count);
+        if (fault.empty() && end && meta->incomplete != end->trailer.incomplete)
             fault = "incomplete is not as in the trailer";
         return fault;
+    }
+    static std::string number(const char* field, std::uint64_t is, std::uint64_t wanted) {
+        return is == wanted ? "" : differs(field, std::to_string(is), std::to_string(wanted));
+    }
+    static std::string differs_in_size(const LayerMeta& meta, std::uint64_t size_bytes,
+                                       std::uint64_t file_count) {
+        const std::string fault = number("size_bytes", meta.size_bytes, size_bytes);
+        return fault.empty() ? number("file_count", meta.file_count, file_count) : fault;
     }
 
     const CheckContext& c_;

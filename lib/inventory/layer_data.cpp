@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "layer/layer_reader.hpp"
+#include "layer/tar_scanner.hpp"
 #include "store/range_reader.hpp"
 #include "transfer/layer_parts.hpp"
 
@@ -32,6 +33,14 @@ public:
                 proof->write(Bytes(buffer_).first(got));
             n -= got;
         }
+    }
+    /// Entries of the tar, if all of it was still to come.
+    std::uint64_t count_entries() {
+        TarScanner scanner;
+        while (const std::size_t n = read(buffer_.size()))
+            scanner.write(Bytes(buffer_).first(n));
+        scanner.finish();
+        return scanner.entries();
     }
     void drain() {
         while (read(buffer_.size()) != 0) {
@@ -87,7 +96,7 @@ void expect(const char* what, const std::string& is, const std::string& wanted) 
 
 } // namespace
 
-void LayerData::verify(Progress& progress, std::stop_token stop) const {
+LayerData::Content LayerData::verify(Progress& progress, std::stop_token stop) const {
     RangeReader in(store, object, {0, object.size}, {jobs, kRange}, progress);
     if (raw) {
         Hasher hash;
@@ -96,22 +105,28 @@ void LayerData::verify(Progress& progress, std::stop_token stop) const {
                 throw Interrupted();
             hash.update(bytes);
         }
-        return expect("its SHA-256", hash.finish().hex(), digest);
+        expect("its SHA-256", hash.finish().hex(), digest);
+        return {object.size, 0};
     }
     LayerStreamReader::Options options;
     options.threads = jobs > 1 ? 0 : 1;
     options.foreign = !end;
-    if (meta)
-        options.max_size = meta->size_bytes;
     LayerStreamReader reader(in, options);
     Tar tar(reader, stop);
-    if (end)
+    Content content;
+    if (end) {
         walk_entries(tar, as_bytes(fetch_toc(store, object, *end)), *end);
+        content.file_count = end->trailer.file_count;
+    } else if (meta && meta->kind == "foreign") {
+        content.file_count = tar.count_entries();
+    }
     tar.drain();
     const auto result = reader.finish();
+    content.size_bytes = result.size_bytes;
     expect("the digest of its tar", result.digest.hex(), digest);
     if (meta && !meta->blob_sha256.empty())
         expect("its SHA-256", result.blob_sha256.hex(), meta->blob_sha256);
+    return content;
 }
 
 } // namespace zl

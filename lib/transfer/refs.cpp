@@ -31,6 +31,18 @@ bool older(const RefKey& a, const RefKey& b) {
     return std::tie(a.time, a.key) < std::tie(b.time, b.key);
 }
 
+std::string differs_from_key(const Json& j, const RefKey& key) {
+    for (const auto& [field, wanted] :
+         {std::pair<const char*, std::string>{"name", key.name},
+          {"created_at", format_rfc3339(key.time)}}) {
+        const auto is = j.find(field);
+        if (is == j.end() || *is != wanted)
+            return std::string(field) + (is == j.end() ? " is missing" : " " + dump_json(*is)) +
+                   ", its key says " + wanted;
+    }
+    return {};
+}
+
 Resolved from_ref(ObjectStore& store, const RefKey& key, const std::string& how) {
     Ref ref = read_ref(store, key);
     return {ref.digest, ref.kind == "raw",
@@ -171,6 +183,7 @@ Ref read_ref(ObjectStore& store, const RefKey& key) {
     if (!Digest::from_hex(ref.digest) || ref.digest.substr(0, kDigest12) != key.digest12)
         throw Error(ErrorKind::data,
                     what + ": names the digest " + ref.digest + ", its key " + key.digest12);
+    ref.differs = differs_from_key(j, key);
     return ref;
 }
 

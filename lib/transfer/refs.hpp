@@ -26,6 +26,9 @@ struct Ref {
     TimePoint created_at{};
     std::string tags = "{}"; ///< JSON object
     bool incomplete = false;
+    /// read_ref(): what the object says of name and time otherwise than its key, by which readers
+    /// go; empty: nothing.
+    std::string differs{};
 };
 
 std::string ref_key(const std::string& prefix, const Ref& ref);

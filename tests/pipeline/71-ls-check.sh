@@ -116,6 +116,59 @@ jq -e '.type == "damage" and (.subject | startswith("web1@20")) and (.advice | l
 expect_exit 0 zl-ls --check enc
 again
 
+# blame CODE-OF-META KEY: as check, and nothing else is named
+blame() {
+    expect_exit "$1" zl-ls --check
+    [ "$1" = 0 ] || [ "$(grep -c '^damage' "$OUT")" = 1 ] || fail "not alone: $(cat "$OUT")"
+    expect_exit 1 zl-ls --check=full
+    named "$2"
+    [ "$(grep -c '^damage' "$OUT")" = 1 ] || fail "not alone: $(cat "$OUT")"
+    again
+}
+say "the ref is named, not a layer that never was; and where what is asked for cannot be read"
+flip "$s/$ref" "$(grep -abo '","kind"' "$s/$ref" | awk -F: '{print $1 - 1}')"
+for what in web1 web1@2999-01-01T00:00:00Z $layer; do
+    expect_exit 1 zl-ls --check $what
+    named "$ref"
+done
+blame 1 "$ref"
+sed -i 's/"kind"/"kinc"/' "$s"/refs/enc/*
+blame 1 refs/enc/20
+echo junk >"$(ls "$s"/refs/tar/*)"
+for what in tar tar@2999-01-01T00:00:00Z latest; do
+    expect_exit 1 zl-ls --check $what
+    named refs/tar/20
+done
+say "one that is not there: the others are checked, and damage is told first"
+expect_exit 1 zl-ls --check nosuch tar none
+expect_grep 'no layer named nosuch' "$ERR"
+expect_exit 64 zl-ls --check tar "bad name"
+expect_empty "$OUT"
+again
+expect_exit 66 zl-ls --check web1 nosuch
+say "name and time are in a ref's key too"
+sed -i 's/"name":"w/"name":"v/' "$s/$ref"
+expect_exit 0 zl-ls --check
+expect_grep "^note.*$ref	name \"veb1\", its key says web1" "$OUT"
+again
+say "metadata that says otherwise than the data"
+sed -i 's/"blob_sha256"/"blob_sha257"/' "$s/$layer.meta.json"
+blame 1 "$layer.meta.json"
+sed -i 's/"size_bytes":/&1/' "$s/raw/$raw.meta.json"
+blame 1 "raw/$raw.meta.json"
+sed -i 's/"size_bytes":[0-9]*/"size_bytes":512/' "$s/$foreign.meta.json"
+blame 0 "$foreign.meta.json"
+sed -i 's/"size_bytes":/&1/' "$s/$foreign.meta.json"
+blame 0 "$foreign.meta.json"
+sed -i 's/"file_count":/&1/' "$s/$foreign.meta.json"
+blame 0 "$foreign.meta.json"
+say "what a directory keeps beside an object"
+echo '{' >"$s/.$layer.tar.zst.zl-meta"
+flip "$s/raw/$raw" 77
+expect_exit 1 zl-ls --check=full
+named "raw/$raw"
+again
+
 d=$T/store/db/app
 segment() { printf 'wal/%020d.wal.zst' "$1"; }
 last=$(ls "$d/wal" | wc -l)
