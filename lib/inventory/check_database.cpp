@@ -29,6 +29,7 @@ public:
     ReplicaCheck(ReplicaSurvey& survey, const ReplicaKeys& keys) : s_(survey), keys_(keys) {}
 
     void run() {
+        check_identity();
         check_chain();
         check_snapshots();
         note_gaps();
@@ -39,6 +40,33 @@ public:
     }
 
 private:
+    // ---- what belongs to what ----
+
+    /// By the database that most are of; if there are two such, by that of metadata.json.
+    void check_identity() {
+        std::map<std::string, std::size_t> count;
+        for_each_usable([&](auto& s) { ++count[s.link.db_id]; });
+        const std::string named = s_.metadata ? s_.metadata->db_identifier : std::string();
+        const auto ours = std::max_element(count.begin(), count.end(), [&](auto& a, auto& b) {
+            return std::pair(a.second, a.first == named) < std::pair(b.second, b.first == named);
+        });
+        for_each_usable([&](auto& s) {
+            if (s.link.db_id == ours->first)
+                return;
+            s.damaged = true;
+            s_.damage(s.key, "is of database " + s.link.db_id + ", expected " + ours->first, "",
+                      kDamagedAdvice);
+        });
+    }
+    template <class Visit> void for_each_usable(Visit visit) {
+        for (SurveyedSegment& s : s_.segments)
+            if (!s.damaged)
+                visit(s);
+        for (SurveyedSnapshot& s : s_.snapshots)
+            if (!s.damaged)
+                visit(s);
+    }
+
     // ---- what follows what ----
 
     /// Objects that end at @p sequence and can be used.
@@ -53,22 +81,49 @@ private:
         return out;
     }
 
+    struct Misfit {
+        SurveyedSegment *before, *after;
+        std::string why;
+    };
+
+    /// All pairs first, as what comes later tells which of two that do not fit is the wrong one.
     void check_chain() {
+        std::vector<Misfit> misfits;
         for (SurveyedSegment& s : s_.segments) {
             if (s.damaged)
                 continue;
-            for (const SurveyedSegment* before : ending_at(s.link.range.first - 1)) {
+            for (SurveyedSegment* before : ending_at(s.link.range.first - 1)) {
                 const std::string why = s.link.claim ? why_no_claim(before->link, s.link)
                                                      : why_not_next(before->link, s.link);
                 if (why.empty())
-                    continue;
-                s.damaged = true;
-                s_.damage(s.key, "does not follow " + before->key + ": " + why, "",
-                          "two histories may have been written under one name; zl-restore --list "
-                          "shows what can be restored");
-                break;
+                    before->borne_out = s.borne_out = true;
+                else
+                    misfits.push_back({before, &s, why});
             }
         }
+        for (const SurveyedSnapshot& snapshot : s_.snapshots)
+            if (!snapshot.damaged)
+                for (SurveyedSegment* at : ending_at(snapshot.link.range.last))
+                    at->borne_out = at->borne_out || is_state_after(*at, snapshot);
+        for (const Misfit& m : misfits) {
+            if (m.before->damaged || m.after->damaged)
+                continue;
+            const bool first = is_first_wrong(*m.before, *m.after);
+            (first ? m.before : m.after)->damaged = true;
+            s_.damage(first ? m.before->key : m.after->key,
+                      first ? m.after->key + " does not follow it: " + m.why
+                            : "does not follow " + m.before->key + ": " + m.why,
+                      "",
+                      "two histories may have been written under one name; zl-restore --list "
+                      "shows what can be restored");
+        }
+    }
+    /// @p after does not follow @p before. The later one, unless only that fits anything.
+    bool is_first_wrong(const SurveyedSegment& before, const SurveyedSegment& after) {
+        for (const SurveyedSnapshot& s : s_.snapshots)
+            if (!s.damaged && s.link.range.last == before.link.range.last)
+                return !is_state_after(before, s) && s.link.id == after.link.prev;
+        return !before.borne_out && after.borne_out;
     }
     static std::string why_no_claim(const SegmentLink& before, const SegmentLink& claim) {
         if (claim.prev != before.id)
@@ -76,13 +131,16 @@ private:
         return {};
     }
 
+    static bool is_state_after(const SurveyedSegment& at, const SurveyedSnapshot& s) {
+        return at.link.id == s.link.id && at.link.after == s.link.after &&
+               at.link.generation == s.link.generation;
+    }
     void check_snapshots() {
         for (SurveyedSnapshot& s : s_.snapshots) {
             if (s.damaged)
                 continue;
             for (const SurveyedSegment* at : ending_at(s.link.range.last))
-                if (at->link.id != s.link.id || at->link.after != s.link.after ||
-                    at->link.generation != s.link.generation) {
+                if (!is_state_after(*at, s)) {
                     s.damaged = true;
                     s_.damage(s.key, "is not of the state that " + at->key + " leads to", "",
                               "zl-restore goes from another snapshot, if there is one");
@@ -140,7 +198,7 @@ private:
     void check_coverage(const std::string& id, const Generation& g) {
         if (g.snapshots.empty())
             return without_snapshot(id, g);
-        check_before_first(g);
+        check_before_first(id, g);
         std::size_t next = 0; // snapshot
         while (next < g.snapshots.size()) {
             const SegmentLink& base = g.snapshots[next]->link;
@@ -183,13 +241,15 @@ private:
                   advice);
     }
 
-    /// A shipper may send segments before its first snapshot is there; what is missing later shows
-    /// in the number of snapshots.
-    void check_before_first(const Generation& g) {
+    /// What was captured between the claim and the first snapshot of a generation could never be
+    /// restored. Behind a first snapshot that is gone it could: retention takes those segments too.
+    void check_before_first(const std::string& id, const Generation& g) {
         const std::uint64_t first = g.snapshots.front()->link.range.last;
         const bool fewer = s_.metadata && s_.metadata->snapshot_count > s_.snapshots.size();
         const bool damaged = std::any_of(s_.snapshots.begin(), s_.snapshots.end(),
                                          [](const SurveyedSnapshot& s) { return s.damaged; });
+        if (is_first_ever(id, *g.snapshots.front()))
+            return;
         std::uint64_t from = UINT64_MAX, to = 0;
         for (const SurveyedSegment* s : g.segments)
             if (!s->link.claim && s->link.range.last < first) {
@@ -201,6 +261,16 @@ private:
                       from_to(from, to) + " cannot be restored: the snapshot before is missing "
                                           "or damaged",
                       "the moments before " + format_rfc3339(g.snapshots.front()->link.time), "");
+    }
+
+    /// A generation is entered into metadata.json when its first snapshot is there.
+    bool is_first_ever(const std::string& id, const SurveyedSnapshot& s) const {
+        if (!s_.metadata)
+            return false;
+        for (const GenerationInfo& g : s_.metadata->generations)
+            if (g.id == id)
+                return keys_.parse_snapshot(s.key) <= g.started;
+        return true;
     }
 
     void without_snapshot(const std::string& id, const Generation& g) {
@@ -228,23 +298,43 @@ private:
                 s_.damage(key, "missing", "", advice);
             return;
         }
-        const ReplicaMetadata& m = *s_.metadata;
-        if (!m.latest_snapshot.empty()) {
-            auto named =
-                std::find_if(s_.snapshots.begin(), s_.snapshots.end(),
-                             [&](const SurveyedSnapshot& s) { return s.key == m.latest_snapshot; });
-            if (named == s_.snapshots.end())
-                s_.damage(m.latest_snapshot, "missing, though metadata.json names it",
-                          "restores begin at an older snapshot, if there is one",
-                          "a running zl-walship makes a new snapshot within its "
-                          "--snapshot-interval");
-            else if (!named->damaged && named->link.range.last != m.latest_snapshot_sequence)
-                s_.damage(key,
-                          "latest_snapshot_sequence " + std::to_string(m.latest_snapshot_sequence) +
-                              ", expected " + std::to_string(named->link.range.last),
-                          "", advice);
-        }
+        check_latest(key, advice);
+        const std::size_t there = s_.snapshots.size();
+        if (s_.metadata->snapshot_count > there) // which may lag behind what retention deletes
+            s_.note(key,
+                    "counts " + std::to_string(s_.metadata->snapshot_count) + " snapshots, " +
+                        std::to_string(there) + " are there",
+                    "no moment, if none is named: a snapshot was deleted since then");
         check_ids(key, advice);
+    }
+
+    void check_latest(const std::string& key, const char* advice) {
+        const ReplicaMetadata& m = *s_.metadata;
+        const std::uint64_t sequence = m.latest_snapshot_sequence;
+        auto find = [&](auto is_it) {
+            auto found = std::find_if(s_.snapshots.begin(), s_.snapshots.end(), is_it);
+            return found == s_.snapshots.end() ? nullptr : &*found;
+        };
+        const auto* named = find([&](auto& s) { return s.key == m.latest_snapshot; });
+        const auto* meant =
+            find([&](auto& s) { return !s.damaged && s.link.range.last == sequence; });
+        if (named && !named->damaged && named->link.range.last != sequence)
+            s_.damage(key,
+                      "latest_snapshot_sequence " + std::to_string(sequence) + ", expected " +
+                          std::to_string(named->link.range.last),
+                      "", advice);
+        if (named || (m.latest_snapshot.empty() && s_.snapshots.empty()))
+            return;
+        if (meant || !keys_.parse_snapshot(m.latest_snapshot))
+            s_.damage(key,
+                      "latest_snapshot " +
+                          (m.latest_snapshot.empty() ? "null" : m.latest_snapshot) +
+                          (meant ? ", expected " + meant->key : ""),
+                      "", advice);
+        else
+            s_.damage(m.latest_snapshot, "missing, though metadata.json names it",
+                      "restores begin at an older snapshot, if there is one",
+                      "a running zl-walship makes a new snapshot within its --snapshot-interval");
     }
 
     void check_ids(const std::string& key, const char* advice) {

@@ -14,14 +14,6 @@
 
 namespace zl {
 
-namespace {
-
-/// Of an object that is taken for damaged: what remains to be told.
-constexpr const char* kDamagedAdvice = "zl-restore passes it by where other objects lead to the "
-                                       "same state";
-
-} // namespace
-
 void ReplicaSurvey::damage(const std::string& key, const std::string& what,
                            const std::string& affects, const std::string& advice) {
     std::lock_guard lock(mutex_);
@@ -163,6 +155,9 @@ bool ReplicaSurvey::look(SurveyedSnapshot& s) {
         const auto index = get_snapshot_index(c_.store, s.key);
         if (!index)
             return false;
+        if (keys_.parse_snapshot(s.key) != index->header.created_at)
+            throw Error(ErrorKind::data, c_.store.describe(s.key) + ": its header is of " +
+                                             keys_.snapshot(index->header.created_at));
         s.link = link_of(index->header);
         if (!c_.full)
             return true;

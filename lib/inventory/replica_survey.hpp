@@ -13,11 +13,16 @@
 
 namespace zl {
 
+/// Of an object that is taken for damaged: what remains to be told.
+inline constexpr const char* kDamagedAdvice =
+    "zl-restore passes it by where other objects lead to the same state";
+
 struct SurveyedSegment {
     std::string key{};
     SegmentLink link{}; ///< of a damaged one only the range, from its key
     bool merged = false;
     bool damaged = false;
+    bool borne_out = false; ///< another object fits it (check_database)
     std::string parent{}; ///< claims: the generation before
     std::optional<TimePoint> gap_from{};
 };

@@ -215,7 +215,15 @@ for i in 1 2 3 4 5; do
     sqlite3 "$T/other.db" "INSERT INTO u VALUES ($i)"
     zl-walship --once --name other "$T/other.db"
 done
-cp "$T/store/db/other/$(segment 4)" "$d/$(segment 4)" && check 1 "$(segment 4)"
+mv "$T/store/db/other" "$T/other"
+cp "$T/other/$(segment 4)" "$d/$(segment 4)" && check 1 "$(segment 4)"
+cp "$T/other/$(segment 1)" "$d/$(segment 1)"
+blame 1 "$(segment 1)"
+say "metadata.json that names a snapshot which never was, or none, though it is there"
+for wrong in s/snapshots/snapshotz/ 's/\(snapshots.*Z\)/\1z/' 's/"db.*"/null/'; do
+    sed -i "/\"latest_snapshot\"/$wrong" "$d/metadata.json"
+    blame 1 metadata.json
+done
 
 say "two snapshots: what lies before the second, between, and behind it"
 cp -a "$T/whole" "$T/one"

@@ -61,6 +61,7 @@ for n in 2 3; do mark_there "${digest_of[$n]}" || fail "$n is not marked"; done
 for n in 1 4 5; do ! mark_there "${digest_of[$n]}" || fail "$n is marked"; done
 [ "$(stored_layers)" = 5 ]
 every_ref_pulls
+expect_exit 0 zl-ls --check
 
 say "a mark younger than a day deletes nothing, whatever the layer's age"
 expect_exit 0 zl-prune --keep-last 1 --apply web1
@@ -82,6 +83,7 @@ expect_exit 0 zl-prune --keep-last 1 --apply web1
 expect_grep "^unmark +layer +${digest_of[3]:0:12}" "$OUT"
 ! mark_there "${digest_of[3]}" || fail "the mark is left"
 every_ref_pulls
+expect_exit 0 zl-ls --check=full
 
 say "the newest stays even with rules that keep nothing; --all also marks what has no name"
 zl-push <"$(small_layer 6)" >"$OUT"

@@ -36,6 +36,7 @@ for point in marked marked:2 marked:3 ref ref:2 ref:3 noticed listed layer-next 
     { ZL_CRASH_AT=prune.$point zl-prune --keep-last 1 --apply web1 >"$OUT"; } 2>"$ERR" || code=$?
     [ $code = 137 ] || fail "$point: exit $code: $(cat "$ERR")"
     every_ref_pulls
+    expect_exit 0 zl-ls --check
     [ "$(refs_of web1 | grep -o 20261105T000000.000Z)" ] || fail "$point: the newest is gone"
     finish
     store_list '' | diff "$T/end" - || fail "$point: another end"

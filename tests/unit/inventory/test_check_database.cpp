@@ -40,7 +40,7 @@ public:
         h.kind = kind;
         h.db_id = db_id;
         h.generation = "00000000000000aa";
-        h.writer = "00000000000000bb";
+        h.writer = by;
         h.host = "host";
         h.sequence = h.first_sequence = ++sequence_;
         h.time = h.first_time = moment(sequence_);
@@ -83,17 +83,26 @@ public:
         put_text(*store, keys.snapshot(h.time), out.text);
         snapshot_ = h;
     }
-    void metadata() {
+    void metadata(std::uint64_t snapshots = 1, TimePoint started = moment(1)) {
         ReplicaMetadata m;
         m.latest_snapshot = keys.snapshot(snapshot_.time);
         m.latest_snapshot_sequence = snapshot_.sequence;
         m.latest_wal_sequence = sequence_;
-        m.snapshot_count = 1;
+        m.snapshot_count = snapshots;
         m.db_identifier = db_id;
         m.format = 1;
         m.generation = snapshot_.generation;
-        m.generations.push_back({snapshot_.generation, "", 0, 1, moment(1), "host"});
+        m.generations.push_back({snapshot_.generation, "", 0, 1, started, "host"});
         put_replica_metadata(*store, keys, m);
+    }
+    template <class Change> void change_metadata(Change change) {
+        auto m = get_replica_metadata(*store, keys);
+        change(*m);
+        put_replica_metadata(*store, keys, *m);
+    }
+    /// The object @p from of @p other as our object @p to.
+    void copy(Replica& other, const std::string& from, const std::string& to) {
+        put_text(*store, to, *get_text(*other.store, from));
     }
     /// Claim, snapshot, three segments, metadata.
     void make() {
@@ -114,7 +123,7 @@ public:
 
     std::unique_ptr<ObjectStore> store;
     const ReplicaKeys keys = ReplicaKeys::of_name("app");
-    std::string db_id = "00000000000000cc";
+    std::string db_id = "00000000000000cc", by = "00000000000000bb";
 
 private:
     void fill(std::uint64_t value) {
@@ -192,6 +201,97 @@ TEST_SUITE("inventory/check_database") {
         REQUIRE_FALSE(found.empty());
         CHECK(found[0].key == r.keys.snapshot(moment(4)));
         CHECK(found[0].what == "is not of the state that " + r.keys.segment(4) + " leads to");
+    }
+
+    TEST_CASE("the oldest segment in whose place another was put is the one that is named") {
+        auto only_oldest = [](Replica& r, std::uint64_t oldest) {
+            for (bool full : {false, true}) {
+                const auto found = r.check(full);
+                REQUIRE(found.size() == 1);
+                CHECK(found[0].damage);
+                CHECK(found[0].key == r.keys.segment(oldest));
+            }
+        };
+        Replica other, otherwise;
+        other.db_id = "00000000000000dd";
+        otherwise.by = "00000000000000ee"; // an older copy of the replica, say
+        other.make();
+        otherwise.make();
+        for (Replica* from : {&other, &otherwise}) {
+            Replica r;
+            r.make();
+            r.copy(*from, r.keys.segment(1), r.keys.segment(1));
+            only_oldest(r, 1);
+        }
+        // No snapshot tells: those that follow do.
+        Replica r;
+        r.make();
+        r.snapshot();
+        r.metadata();
+        r.store->remove(r.keys.segment(1));
+        r.store->remove(r.keys.snapshot(moment(1)));
+        r.copy(otherwise, r.keys.segment(2), r.keys.segment(2));
+        const auto found = r.check(false);
+        REQUIRE(found.size() == 1);
+        CHECK(found[0].key == r.keys.segment(2));
+    }
+
+    TEST_CASE("a snapshot in another's place") {
+        Replica r;
+        r.make();
+        r.snapshot();
+        r.metadata(2);
+        const std::string first = r.keys.snapshot(moment(1)), last = r.keys.snapshot(moment(4));
+        CHECK(r.check().empty());
+        const std::string text = *get_text(*r.store, last);
+        r.copy(r, first, last);
+        auto found = r.check(false);
+        REQUIRE(found.size() == 1);
+        CHECK(found[0].key == last);
+        CHECK(found[0].what.ends_with("its header is of " + first));
+        put_text(*r.store, first, text);
+        found = r.check(false);
+        REQUIRE_FALSE(found.empty());
+        CHECK(found[0].key == first);
+    }
+
+    TEST_CASE("metadata.json that leads to no snapshot, though it is there") {
+        Replica r;
+        r.make();
+        for (const std::string& wrong :
+             {std::string(), std::string("db/app/snapshots/soon"), r.keys.snapshot(moment(2))}) {
+            r.change_metadata([&](auto& m) { m.latest_snapshot = wrong; });
+            const auto found = r.check(false);
+            REQUIRE(found.size() == 1);
+            CHECK(found[0].damage);
+            CHECK(found[0].key == r.keys.metadata());
+        }
+        r.change_metadata([&](auto& m) { m.latest_snapshot_sequence = 2; });
+        CHECK(r.check(false).front().key == r.keys.snapshot(moment(2))); // that one is missing
+    }
+
+    TEST_CASE("segments before the first snapshot could never be restored, until there was one") {
+        Replica r;
+        r.put(r.next(SegmentKind::claim));
+        r.put(r.next());
+        for (int i = 0; i < 3; ++i) {
+            r.put(r.next());
+            r.snapshot();
+        }
+        r.metadata(3, moment(3));
+        CHECK(r.check(false).empty());
+        // Retention took one that nothing needs.
+        r.store->remove(r.keys.snapshot(moment(4)));
+        auto found = r.check(false);
+        REQUIRE(found.size() == 1);
+        CHECK_FALSE(found[0].damage);
+        CHECK(found[0].what == "counts 3 snapshots, 2 are there");
+        r.store->remove(r.keys.snapshot(moment(3)));
+        found = r.check(false);
+        REQUIRE(found.size() == 2);
+        CHECK(found[0].damage);
+        CHECK(found[0].what ==
+              "segments 2-4 cannot be restored: the snapshot before is missing or damaged");
     }
 
     TEST_CASE("a generation that has just begun is a note") {
