@@ -17,7 +17,7 @@ Json finding_json(const Finding& f) {
     Json j;
     j["type"] = f.damage ? "damage" : "note";
     j["subject"] = f.subject;
-    j["key"] = f.key;
+    set_text(j, "key", f.key);
     j["what"] = f.what;
     j["affects"] = f.affects;
     j["advice"] = f.advice;

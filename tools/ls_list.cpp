@@ -96,13 +96,13 @@ int contents(const LsContext& ls, const LsWhat& what) {
         if (json) {
             Json j;
             j["type"] = "entry";
-            j["path"] = e.path;
+            set_text(j, "path", e.path);
             j["kind"] = type_name(e.type);
             j["size"] = e.size;
             if (!hash.empty())
                 j["sha256"] = hash;
             if (!link.empty())
-                j["link"] = link;
+                set_text(j, "link", link);
             return ls.tool.print(dump_json(j));
         }
         if (!ls.details)
@@ -145,8 +145,12 @@ int layer(const LsContext& ls, const std::string& ref) {
         j["trailer"]["data_frames"] = t.data_frames;
         j["trailer"]["incomplete"] = t.incomplete;
         j["trailer"]["skipped_count"] = t.skipped_count;
-        for (const SkippedPath& s : t.skipped)
-            j["trailer"]["skipped"].push_back({{"path", s.path}, {"reason", s.reason}});
+        for (const SkippedPath& s : t.skipped) {
+            Json skipped;
+            set_text(skipped, "path", s.path);
+            skipped["reason"] = s.reason;
+            j["trailer"]["skipped"].push_back(std::move(skipped));
+        }
     }
     j["names"] = Json::array();
     ls.store.list(ls.prefix + "refs/", {}, [&](const ObjectInfo& o) {

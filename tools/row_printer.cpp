@@ -46,4 +46,13 @@ std::string RowPrinter::text(const std::string& bytes) {
     return bytes.empty() ? "-" : shown(bytes);
 }
 
+void set_text(Json& object, const std::string& field, const std::string& bytes) {
+    object[field] = bytes;
+    try {
+        static_cast<void>(object[field].dump());
+    } catch (const Json::type_error&) { // not UTF-8
+        object[field + "_escaped"] = shown(bytes);
+    }
+}
+
 } // namespace zl

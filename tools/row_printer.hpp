@@ -41,4 +41,8 @@ private:
     std::vector<TableRow> rows_;
 };
 
+/// Sets a field to bytes from a store. What is no UTF-8 looks like other such bytes in JSON: then
+/// FIELD_escaped has them as shown() writes them.
+void set_text(Json& object, const std::string& field, const std::string& bytes);
+
 } // namespace zl

@@ -299,12 +299,6 @@ private:
             return;
         }
         check_latest(key, advice);
-        const std::size_t there = s_.snapshots.size();
-        if (s_.metadata->snapshot_count > there) // which may lag behind what retention deletes
-            s_.note(key,
-                    "counts " + std::to_string(s_.metadata->snapshot_count) + " snapshots, " +
-                        std::to_string(there) + " are there",
-                    "no moment, if none is named: a snapshot was deleted since then");
         check_ids(key, advice);
     }
 

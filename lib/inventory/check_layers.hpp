@@ -16,7 +16,7 @@ struct LayerSelection {
 
 /// Throws not_found when the selection fits nothing; what the store throws otherwise. A finding is
 /// no exception.
-///   a ref        leads to a layer that is there
+///   a ref        leads to a layer that is there; says what its key says (else a note)
 ///   meta.json    is there, can be read, and agrees with the object and its trailer
 ///   the object   has its size and a true trailer of its digest; full: every byte (layer_data.hpp)
 /// Layers that nothing names and that have no meta.json, marks of zl-prune and foreign keys are

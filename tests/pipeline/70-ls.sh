@@ -107,6 +107,13 @@ ls_rows "web1:/etc"
 expect_grep 'with\\x1b' "$OUT"
 expect_no_grep $'\e' "$OUT"
 
+say "names that are no UTF-8 can be told apart in JSON too"
+mkdir "$T/bytes"
+touch "$T/bytes/"$'n\xff1' "$T/bytes/"$'n\xfe1' "$T/bytes/n\\1"
+zl-pack "$T/bytes" | ZL_STORE=$T/store2 zl-push --name bytes >"$OUT"
+ls_rows --json --store "$T/store2" bytes:/
+[ "$(jq -r '.path_escaped // .path' "$OUT" | sort | tr '\n' ' ')" = '. n\1 n\xfe1 n\xff1 ' ] || fail "$(cat "$OUT")"
+
 say "what can be restored of a database"
 ls_rows db/app
 [[ $(field 3) = [12]-$(ls "$T/store/db/app/wal" | wc -l) ]]

@@ -5,6 +5,7 @@
 . "$support/walship.sh"
 export ZL_TEST_GRACE=1s ZL_TEST_DAY=1s
 
+whole() { expect_exit 0 zl-ls --check=full db/app; }
 objects() { store_list "db/app/$1" | wc -l; }
 new_db
 start_ship --sync-interval 50ms --snapshot-interval 1s --retain off
@@ -52,6 +53,7 @@ zl-walship --flush "$DB"
 check_same
 expect_exit 0 zl-restore --list app
 expect_no_grep 'hole|damaged' "$OUT"
+whole
 
 say "killed in the middle: what is left can be restored, the next run goes on"
 sleep 2
@@ -61,6 +63,7 @@ expect_exit 0 zl-restore --list app
 expect_no_grep 'damaged' "$OUT"
 expect_exit 0 zl-prune --keep-within 1s --apply db/app
 check_same
+whole
 write_rows 20
 zl-walship --flush "$DB"
 check_same
@@ -77,6 +80,7 @@ for _ in 1 2 3; do
 done
 zl-walship --flush "$DB"
 check_same
+whole
 
 say "an abandoned generation goes by its name, with the current one untouched"
 drain_ship
@@ -107,6 +111,7 @@ expect_exit 66 zl-prune --generation "$generation" --apply db/app
 expect_exit 0 zl-restore --list app
 expect_no_grep "^$generation|hole|damaged" "$OUT"
 expect_exit 66 zl-restore --generation "$generation" -o "$T/x.db" app
+whole
 write_rows 20
 zl-walship --flush "$DB"
 check_same
