@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <set>
 #include <tuple>
 
 namespace zl {
@@ -57,6 +58,18 @@ bool ReplicaSurvey::run(bool last) {
         return std::tie(a.link.range.last, a.key) < std::tie(b.link.range.last, b.key);
     });
     return all_there;
+}
+
+bool ReplicaSurvey::is_shrinking() const {
+    std::set<std::string> there;
+    for (const std::string& prefix : {keys_.snapshots(), keys_.segments(), keys_.merged_prefix()})
+        c_.store.list(prefix, {}, [&](const ObjectInfo& o) {
+            there.insert(o.key);
+            return true;
+        });
+    auto gone = [&](const auto& s) { return !there.contains(s.key); };
+    return std::any_of(segments.begin(), segments.end(), gone) ||
+           std::any_of(snapshots.begin(), snapshots.end(), gone);
 }
 
 void ReplicaSurvey::read_metadata() {

@@ -44,6 +44,8 @@ public:
     /// when an object went away meanwhile: all of it is to be done again, by a new survey. The
     /// @p last one goes on without it.
     bool run(bool last);
+    /// Whether something that was there is not any more: somebody is deleting.
+    bool is_shrinking() const;
 
     std::optional<ReplicaMetadata> metadata;
     bool zlayer = false;                     ///< zlayer-storage's: nothing else was looked at
