@@ -37,7 +37,8 @@ umount "$T/ext4" "$T/tmpfs"
 say "holes filled with zeros"
 for f in sp_mid sp_tail sp_odd; do
     cp --sparse=never -p "$T/tree2/$f" "$T/full"
-    cat "$T/full" >"$T/tree2/$f" && touch -r "$T/full" "$T/tree2/$f"
+    cat "$T/full" >"$T/tree2/$f"
+    touch -r "$T/full" "$T/tree2/$f"
 done
 touch -r "$T/tree" "$T/tree2"
 same_bytes "filled holes" zl-pack "$T/tree2"

@@ -116,7 +116,7 @@ exec 7>&-
 say "--timeout: 75, and nothing is stored"
 expect_exit 75 zl-push --timeout 300ms --name web2 < <(sleep 1)
 expect_grep 'timeout' "$ERR"
-! zl-pull web2 >/dev/null 2>&1
+expect_exit 66 zl-pull web2
 
 say "as PID 1, signals work too"
 if unshare -fp true 2>/dev/null; then

@@ -51,7 +51,8 @@ cp -a "$T/m" "$T/merged"
 walker "$T/m" >/dev/null
 umount "$T/m"
 cp -a "$T/merged/." "$T/merged.check"
-[ -c "$T/upper/a" ] && [ "$(getfattr -n trusted.overlay.opaque --only-values "$T/upper/replaced")" = y ]
+[ -c "$T/upper/a" ]
+[ "$(getfattr -n trusted.overlay.opaque --only-values "$T/upper/replaced")" = y ]
 
 say "both forms of whiteouts, both ways"
 touch -r "$T/upper" "$T/merged" # cp -a cannot keep what it changes last
@@ -63,12 +64,14 @@ say "the upper directory itself"
 rm -rf "$T/back"
 zl-pack "$T/upper" | zl-unpack -C "$T/back"
 same_tree --upper "$T/upper" "$T/back"
-[ -c "$T/back/a" ] && [ ! -e "$T/back/.wh.a" ]
+[ -c "$T/back/a" ]
+[ ! -e "$T/back/.wh.a" ]
 expect_no_grep 'overlay\.(origin|impure|nlink|uuid)' <(walker "$T/back")
 
 say "--whiteouts oci keeps the .wh. files; apply deletes in a copy of the lower directory"
 zl-pack "$T/upper" | zl-unpack --whiteouts oci -C "$T/oci"
-[ -f "$T/oci/.wh.a" ] && [ -f "$T/oci/replaced/.wh..wh..opq" ]
+[ -f "$T/oci/.wh.a" ]
+[ -f "$T/oci/replaced/.wh..wh..opq" ]
 cp -a "$T/lower" "$T/flat"
 zl-pack "$T/upper" | zl-unpack --merge --whiteouts apply -C "$T/flat"
 same_tree --ignore links "$T/merged" "$T/flat"

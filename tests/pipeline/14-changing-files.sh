@@ -80,7 +80,8 @@ expect_exit 3 zl-pull changed
 cmp "$OUT" "$T/layer"
 
 say "under constant change no layer is ever invalid"
-rm -rf "$T/tree" && mkdir "$T/tree"
+rm -rf "$T/tree"
+mkdir "$T/tree"
 for i in $(seq 40); do head -c 300k /dev/urandom >"$T/tree/f$i"; done
 (while :; do
     n=$((RANDOM % 40 + 1))

@@ -81,7 +81,8 @@ for point in "${points[@]}"; do
         esac
     fi
     zl-unpack --foreign --merge --whiteouts apply -C "$T/w/d" <"$T/wlayer" 2>"$ERR"
-    [ "$(cat "$T/w/d/text")" = new ] && [ ! -e "$T/w/d/mine" ]
+    [ "$(cat "$T/w/d/text")" = new ]
+    [ ! -e "$T/w/d/mine" ]
     expect_clean "$T/w/d"
 done
 

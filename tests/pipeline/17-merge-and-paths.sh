@@ -37,8 +37,11 @@ zl-unpack --merge -C "$m" <"$T/layer"
 cmp /etc/passwd "$T/passwd"
 cmp "$m/file" "$T/tree/file"
 cmp "$m/noise" "$T/tree/noise"
-[ ! -L "$m/d/inner" ] && [ "$m/d/inner" -ef "$m/d/inner_hl" ]
-[ "$(cat "$m/d/mine")" = mine ] && [ -d "$m/d/kept" ] && [ -d "$m/unrelated" ]
+[ ! -L "$m/d/inner" ]
+[ "$m/d/inner" -ef "$m/d/inner_hl" ]
+[ "$(cat "$m/d/mine")" = mine ]
+[ -d "$m/d/kept" ]
+[ -d "$m/unrelated" ]
 same_tree --ignore-path d/mine --ignore-path d/kept --ignore-path unrelated "$T/tree" "$m"
 
 say "--merge does not walk through a symlink that stands where the layer has a directory"
@@ -69,7 +72,8 @@ zl-unpack -C "$T/p2" d <"$T/layer"
 same_tree --ignore mtime,mode "$T/tree/d" "$T/p2/d"
 zl-unpack -C "$T/p3" d/inner ./link <"$T/layer"
 cmp "$T/p3/d/inner" "$T/tree/d/inner"
-[ -L "$T/p3/link" ] && [ ! -e "$T/p3/file" ]
+[ -L "$T/p3/link" ]
+[ ! -e "$T/p3/file" ]
 # The data of a hardlink stands under its first name, which has gone by when the second one comes.
 expect_exit 64 zl-unpack -C "$T/p4" d/inner_hl <"$T/layer"
 expect_grep "d/inner'? too" "$ERR"

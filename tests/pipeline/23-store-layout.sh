@@ -27,7 +27,8 @@ jq -e --arg d "$digest" --argjson s "$(zstd -dcq "$T/layer" | wc -c)" \
      and .file_count == $n
      and (.created_at | test("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z$"))' "$meta" >/dev/null ||
     fail "$(cat "$meta")"
-grep -q '"color": *"blue"' "$meta" && grep -q '"a=b c"' "$meta"
+grep -q '"color": *"blue"' "$meta"
+grep -q '"a=b c"' "$meta"
 ref=$(echo "$T"/store/layers/refs/svc/1/*.json)
 grep -q "$digest" "$ref"
 stamp=$(basename "$ref")
@@ -70,7 +71,8 @@ zl-pull --prefix 'else/where-' p | cmp - "$T/layer"
 expect_exit 66 zl-pull p
 
 say "without our tools"
-cd "$T" && mkdir plain
+cd "$T"
+mkdir plain
 zstd -dc <"$T/store/layers/$digest.tar.zst" | tar -x -C plain
 same_tree --ignore mtime --ignore-path . "$T/tree" "$T/plain"
 

@@ -111,6 +111,9 @@ for n in 0 1 100 1000 5000; do
     zl-push --name web1 <"$T/layer" >"$OUT" 2>"$ERR" || code=$?
     case $code in
     0) zl-pull web1 | cmp - "$T/layer" ;;
-    *) [ "$(stored_refs)" = 0 ] && expect_grep '^hint: ' "$ERR" ;;
+    *)
+        [ "$(stored_refs)" = 0 ]
+        expect_grep '^hint: ' "$ERR"
+        ;;
     esac
 done

@@ -38,10 +38,10 @@ expect_exit 65 zl-push --name web1 --metrics "$T/m.prom" </dev/null
 expect_grep '^zl_last_exit_code\{.*\} 65$' "$T/m.prom"
 [ "$(grep '^zl_last_success' "$T/m.prom")" = "$success" ] || fail "the last success is gone"
 expect_no_grep TOPSECRET "$T/m.prom"
-grep -vE '^(#.*|zl_[a-z_]+(\{[^}]*\})? [-0-9.e+]+)$' "$T/m.prom" && fail "not Prometheus text"
+! grep -vE '^(#.*|zl_[a-z_]+(\{[^}]*\})? [-0-9.e+]+)$' "$T/m.prom" || fail "not Prometheus text"
 expect_exit 0 zl-pull --metrics "$T/m2.prom" web1
 expect_grep 'zl_' "$T/m2.prom"
 
 say "the state directory is private"
 [ "$(stat -c %a "$ZL_STATE_DIR")" = 700 ] || [ "$(find "$ZL_STATE_DIR" -type f -perm /077)" = "" ]
-! grep -raq TOPSECRET "$ZL_STATE_DIR" "$T/store"
+! grep -ra TOPSECRET "$ZL_STATE_DIR" "$T/store" || fail "a secret is kept"

@@ -123,7 +123,9 @@ for way in new merge; do
         [ $code = 0 ] || met=$((met + 1))
         power_cut
         if [ -e "$d" ] && zl-unpack --check -C "$d" 2>"$ERR"; then
-            rm -rf "$T/is" && cp -a "$d" "$T/is" && rm -rf "$T"/is/.zl-*
+            rm -rf "$T/is"
+            cp -a "$d" "$T/is"
+            rm -rf "$T"/is/.zl-*
             if [ $way = new ]; then
                 same_tree "$T/tree" "$T/is"
                 rm -rf "$d"

@@ -109,7 +109,8 @@ expect_exit 64 zl-restore -o "$T/x.db" --list --dry-run app
 expect_exit 64 zl-restore -o "$T/x.db" --auto --force app
 expect_exit 64 zl-restore -o - --json app
 expect_exit 73 zl-restore -o "$T/no/such/x.db" app
-[ ! -e "$T/x.db" ] && [ ! -e "$T/.x.db.zl-restore" ]
+[ ! -e "$T/x.db" ]
+[ ! -e "$T/.x.db.zl-restore" ]
 expect_exit 64 script -qec "zl-restore -o - app" /dev/null
 
 say "--prefix, another store"

@@ -17,7 +17,8 @@ file=$dir/app.db
 
 say "at each step, into an empty place"
 for point in restore.fetched restore.writing restore.proved restore.installed; do
-    rm -rf "$dir" && mkdir "$dir"
+    rm -rf "$dir"
+    mkdir "$dir"
     code=0
     ZL_CRASH_AT=$point zl-restore -o "$file" app 2>/dev/null || code=$?
     [ $code = 137 ] || fail "$point was never met (exit $code)"
@@ -34,7 +35,8 @@ done
 
 say "at each step, over an existing database"
 make_old() {
-    rm -rf "$dir" && mkdir "$dir"
+    rm -rf "$dir"
+    mkdir "$dir"
     sqlite3 "$file" "PRAGMA journal_mode=WAL; CREATE TABLE old(x); INSERT INTO old VALUES('kept');" \
         ".dbconfig no_ckpt_on_close on" "INSERT INTO old VALUES('in the WAL')" >/dev/null
     [ -s "$file-wal" ] || fail "no WAL to move"
@@ -64,7 +66,8 @@ done
 
 say "at random moments"
 for i in $(seq 40); do
-    rm -rf "$dir" && mkdir "$dir"
+    rm -rf "$dir"
+    mkdir "$dir"
     zl-restore -o "$file" app 2>/dev/null &
     sleep "0.0$((RANDOM % 90 + 10))"
     kill -KILL $! 2>/dev/null || true
@@ -75,7 +78,8 @@ for i in $(seq 40); do
 done
 
 say "SIGTERM: 143, and nothing left"
-rm -rf "$dir" && mkdir "$dir"
+rm -rf "$dir"
+mkdir "$dir"
 coproc mute { exec python3 -u -c '
 import socket, time
 s = socket.create_server(("127.0.0.1", 0))

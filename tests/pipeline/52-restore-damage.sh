@@ -34,7 +34,8 @@ broken() {
     [ "$(sqlite3 "file:$T/new db?immutable=1" .dump | sha256sum)" = "${state[$1 - 1]}" ] ||
         fail "$command: another state"
     rm "$T/new db"
-    rm -r "$T/store" && cp -r "$T/whole" "$T/store"
+    rm -r "$T/store"
+    cp -r "$T/whole" "$T/store"
 }
 
 say "a segment that is missing"
@@ -66,11 +67,13 @@ for at in 50 -5; do
     # Without the index not even the newest, all of whose pages are in segments.
     [ $at = 50 ] || expect_exit 65 zl-restore --auto -o "$T/x.db" app
     [ ! -e "$T/x.db" ]
-    rm -r "$T/store" && cp -r "$T/whole" "$T/store"
+    rm -r "$T/store"
+    cp -r "$T/whole" "$T/store"
 done
 rm "$T"/store/db/app/snapshots/*
 expect_exit 65 zl-restore -o "$T/x.db" app
-rm -r "$T/store" && cp -r "$T/whole" "$T/store"
+rm -r "$T/store"
+cp -r "$T/whole" "$T/store"
 
 say "a replica of zlayer-storage is told from ours"
 echo '{"latest_snapshot": "db/old/snapshots/20261122_060000.sqlite.zst", "latest_snapshot_time":

@@ -30,7 +30,9 @@ db=$T/app.db
 sql() { sqlite3 "$db" "$@" >/dev/null; }
 ship() { zl-walship --snapshot-interval 1000h --once "$@" "$db"; }
 by_hand() { # BLOCK...: run in an empty directory; the dump of what comes out in $T/dump
-    rm -rf "$T/hand" && mkdir "$T/hand" && cd "$T/hand"
+    rm -rf "$T/hand"
+    mkdir "$T/hand"
+    cd "$T/hand"
     for block; do . "$T/block.$block" >>"$T/hand.out" 2>&1; done
     cd "$T"
     sqlite3 "$T/hand/app.db" .dump >"$T/dump"

@@ -17,7 +17,9 @@ expect_exit 66 zl-ls --max-age 1h
 [ ! -e "$T/store" ] || fail "zl-ls made a store"
 
 mkdir -p "$T"/tree/{etc,"a b"}
-echo one >"$T/tree/etc/one" && ln "$T/tree/etc/one" "$T/tree/a b/link" && ln -s one "$T/tree/etc/sym"
+echo one >"$T/tree/etc/one"
+ln "$T/tree/etc/one" "$T/tree/a b/link"
+ln -s one "$T/tree/etc/sym"
 pack_store "$T/tree" web1
 first=$digest
 printf 'x\n' >"$T/tree/etc/"$'t\twith\e[31m'

@@ -7,7 +7,8 @@
 mkdir -p "$T/tree/d"
 head -c 3000000 /dev/urandom >"$T/tree/d/data"
 echo text >"$T/tree/text"
-truncate -s 40M "$T/tree/hole" && echo end >>"$T/tree/hole"
+truncate -s 40M "$T/tree/hole"
+echo end >>"$T/tree/hole"
 pack_store "$T/tree" web1
 layer=$digest
 head -c 9000 /dev/urandom >"$T/blob"
@@ -84,31 +85,31 @@ toc = sum(sizes[:-2])
 print(toc + sizes[-2] // 2, toc + sizes[-2] + 50)
 PY
 read -r toc trailer <"$T/offsets"
-flip "$s/$layer.tar.zst" 1000000 && check 0 "$layer.tar.zst"
-flip "$s/$layer.tar.zst" "$toc" && check 0 "$layer.tar.zst"
-flip "$s/$layer.tar.zst" "$trailer" && check 1 "$layer.tar.zst"
-flip "$s/$layer.tar.zst" -10 && check 0 "$layer.tar.zst"
-flip "$s/$layer.tar.zst" -4 && check 1 "$layer.tar.zst"
-flip "$s/raw/$raw" 77 && check 0 "raw/$raw"
-flip "$s/$foreign.tar.zst" 1000 && check 0 "$foreign.tar.zst"
+flip "$s/$layer.tar.zst" 1000000; check 0 "$layer.tar.zst"
+flip "$s/$layer.tar.zst" "$toc"; check 0 "$layer.tar.zst"
+flip "$s/$layer.tar.zst" "$trailer"; check 1 "$layer.tar.zst"
+flip "$s/$layer.tar.zst" -10; check 0 "$layer.tar.zst"
+flip "$s/$layer.tar.zst" -4; check 1 "$layer.tar.zst"
+flip "$s/raw/$raw" 77; check 0 "raw/$raw"
+flip "$s/$foreign.tar.zst" 1000; check 0 "$foreign.tar.zst"
 say "a cut object, and one that is empty"
-truncate -s $((size - 1)) "$s/$layer.tar.zst" && check 1 "$layer.tar.zst"
-truncate -s 100 "$s/raw/$raw" && check 1 "raw/$raw"
-truncate -s 0 "$s/$foreign.tar.zst" && check 1 "$foreign.tar.zst"
+truncate -s $((size - 1)) "$s/$layer.tar.zst"; check 1 "$layer.tar.zst"
+truncate -s 100 "$s/raw/$raw"; check 1 "raw/$raw"
+truncate -s 0 "$s/$foreign.tar.zst"; check 1 "$foreign.tar.zst"
 say "metadata and refs: not JSON, another digest, another hash, another size"
 for meta in "$layer.meta.json" "raw/$raw.meta.json" "$foreign.meta.json"; do
-    flip "$s/$meta" 0 && check 1 "$meta"
-    flip "$s/$meta" 15 && check 1 "$meta"
-    sed -i 's/"compressed_size_bytes":/&1/' "$s/$meta" && check 1 "${meta%.meta.json}"
+    flip "$s/$meta" 0; check 1 "$meta"
+    flip "$s/$meta" 15; check 1 "$meta"
+    sed -i 's/"compressed_size_bytes":/&1/' "$s/$meta"; check 1 "${meta%.meta.json}"
 done
-sed -i 's/"blob_sha256":"../&0/; s/\("blob_sha256":".\{64\}\)./\1/' "$s/$layer.meta.json" && check 1 "$layer"
-sed -i 's/"file_count":/&1/' "$s/$layer.meta.json" && check 1 "$layer.meta.json"
-flip "$s/$ref" 0 && check 1 "$ref"
-flip "$s/$ref" "$(grep -abo '"digest":"' "$s/$ref" | cut -d: -f 1 | awk '{print $1 + 12}')" && check 1 "$ref"
+sed -i 's/"blob_sha256":"../&0/; s/\("blob_sha256":".\{64\}\)./\1/' "$s/$layer.meta.json"; check 1 "$layer"
+sed -i 's/"file_count":/&1/' "$s/$layer.meta.json"; check 1 "$layer.meta.json"
+flip "$s/$ref" 0; check 1 "$ref"
+flip "$s/$ref" "$(grep -abo '"digest":"' "$s/$ref" | cut -d: -f 1 | awk '{print $1 + 12}')"; check 1 "$ref"
 say "an object that is gone: the layer, its metadata, the raw one"
-rm "$s/$layer.tar.zst" && check 1 "$layer.tar.zst"
-rm "$s/$layer.meta.json" && check 1 "$layer.meta.json"
-rm "$s/raw/$raw" && check 1 "raw/$raw"
+rm "$s/$layer.tar.zst"; check 1 "$layer.tar.zst"
+rm "$s/$layer.meta.json"; check 1 "$layer.meta.json"
+rm "$s/raw/$raw"; check 1 "raw/$raw"
 say "what it means is said: the name and the time"
 rm "$s/$layer.tar.zst"
 expect_exit 1 zl-ls --json --check web1
@@ -175,19 +176,19 @@ last=$(ls "$d/wal" | wc -l)
 snapshot=snapshots/$(ls "$d/snapshots" | tail -1)
 merged=merged/$(ls "$d/merged" | head -1)
 say "a flipped byte: segment, merged one, snapshot, metadata.json (headers, then bodies)"
-flip "$d/$(segment 3)" 100 && check 1 "$(segment 3)"
-flip "$d/$(segment 3)" 1500 && check 0 "$(segment 3)"
-flip "$d/$merged" 100 && check 1 "$merged"
-flip "$d/$merged" 1500 && check 0 "$merged"
-flip "$d/$snapshot" 20 && check 0 "$snapshot"
-flip "$d/$snapshot" -60 && check 1 "$snapshot"
-flip "$d/metadata.json" 0 && check 1 metadata.json
-sed -i 's/\("latest_snapshot_sequence": \)[0-9]*/\199/' "$d/metadata.json" && check 1 metadata.json
-sed -i 's/\("db_identifier": "\)./\1x/' "$d/metadata.json" && check 1 metadata.json
-truncate -s -1 "$d/$(segment 4)" && check 1 "$(segment 4)"
+flip "$d/$(segment 3)" 100; check 1 "$(segment 3)"
+flip "$d/$(segment 3)" 1500; check 0 "$(segment 3)"
+flip "$d/$merged" 100; check 1 "$merged"
+flip "$d/$merged" 1500; check 0 "$merged"
+flip "$d/$snapshot" 20; check 0 "$snapshot"
+flip "$d/$snapshot" -60; check 1 "$snapshot"
+flip "$d/metadata.json" 0; check 1 metadata.json
+sed -i 's/\("latest_snapshot_sequence": \)[0-9]*/\199/' "$d/metadata.json"; check 1 metadata.json
+sed -i 's/\("db_identifier": "\)./\1x/' "$d/metadata.json"; check 1 metadata.json
+truncate -s -1 "$d/$(segment 4)"; check 1 "$(segment 4)"
 say "an object that is gone: what cannot be restored is told"
-rm "$d/$snapshot" && check 1 "$snapshot"
-rm "$d/metadata.json" && check 1 metadata.json
+rm "$d/$snapshot"; check 1 "$snapshot"
+rm "$d/metadata.json"; check 1 metadata.json
 gone() { # TEXT: of the finding
     for how in --check --check=full; do
         expect_exit 1 zl-ls $how db/app
@@ -195,8 +196,8 @@ gone() { # TEXT: of the finding
     done
     again
 }
-rm "$d/$(segment $((last - 1)))" && gone "segments $((last - 1))-$last"
-rm "$d/$(segment "$last")" && gone "segment $last"
+rm "$d/$(segment $((last - 1)))"; gone "segments $((last - 1))-$last"
+rm "$d/$(segment "$last")"; gone "segment $last"
 say "a merged one stands for its segments, and they for it"
 [[ $merged =~ ([0-9]+)-([0-9]+) ]]
 from=$((10#${BASH_REMATCH[1]})) to=$((10#${BASH_REMATCH[2]}))
@@ -209,14 +210,14 @@ expect_exit 0 zl-ls --check=full
 rm "$d/$merged"
 gone "segments $from-$last"
 say "a segment in another's place, one of another database"
-cp "$d/$(segment 4)" "$d/$(segment 5)" && check 1 "$(segment 5)"
+cp "$d/$(segment 4)" "$d/$(segment 5)"; check 1 "$(segment 5)"
 sqlite3 "$T/other.db" 'PRAGMA journal_mode = wal; CREATE TABLE u(v)' >"$T/.mode"
 for i in 1 2 3 4 5; do
     sqlite3 "$T/other.db" "INSERT INTO u VALUES ($i)"
     zl-walship --once --name other "$T/other.db"
 done
 mv "$T/store/db/other" "$T/other"
-cp "$T/other/$(segment 4)" "$d/$(segment 4)" && check 1 "$(segment 4)"
+cp "$T/other/$(segment 4)" "$d/$(segment 4)"; check 1 "$(segment 4)"
 cp "$T/other/$(segment 1)" "$d/$(segment 1)"
 blame 1 "$(segment 1)"
 say "metadata.json that names a snapshot which never was, or none, though it is there"
@@ -234,7 +235,7 @@ one_more
 within 20 two
 drain_ship
 expect_exit 0 zl-ls --check=full
-rm -rf "$T/whole" && cp -a "$T/store" "$T/whole"
+rm -rf "$T/whole"; cp -a "$T/store" "$T/whole"
 rm -f "$d"/merged/*"$last.wal.zst" "$d/$(segment $((last - 1)))" # the last three were merged now
 expect_exit 1 zl-ls --check
 expect_grep "	segments? $((last - 1))-?[0-9]* cannot be restored.* after 20.*Z and before 20.*, --sequence [0-9]+ the next one" "$OUT"
@@ -249,15 +250,16 @@ expect_grep "has no snapshot that can be read	its segments 1-" "$OUT"
 named "$(jq -r .latest_snapshot "$d/metadata.json")"
 
 say "another generation: an older copy is put in place"
-rm -rf "$T/whole" && mv "$T/one" "$T/whole"
+rm -rf "$T/whole"; mv "$T/one" "$T/whole"
 again
 zl-restore -o "$T/r.db" --sequence 3 app
-rm "$DB" "$DB"-* && mv "$T/r.db" "$DB"
+rm "$DB" "$DB"-*
+mv "$T/r.db" "$DB"
 sqlite3 "$DB" 'PRAGMA journal_mode = wal; INSERT INTO t VALUES (2)' >"$T/.mode"
 rm -rf "$DB.zl" # or it would be taken for our own, and the difference shipped
 zl-walship --once --take-over "$DB" 2>"$T/.note"
 [ "$(zl-ls --json db/app | jq -s 'map(.generation) | unique | length')" = 2 ]
 expect_exit 0 zl-ls --check=full
 expect_empty "$OUT"
-rm -rf "$T/whole" && cp -a "$T/store" "$T/whole"
-rm "$d/$(segment "$last")" && gone "segment $last" # the tip of the one that was left
+rm -rf "$T/whole"; cp -a "$T/store" "$T/whole"
+rm "$d/$(segment "$last")"; gone "segment $last" # the tip of the one that was left

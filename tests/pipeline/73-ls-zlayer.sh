@@ -55,7 +55,8 @@ expect_exit 64 zl-ls "$digest:/"
 say "checked"
 for how in meta full; do
     expect_exit 0 zl-ls --check=$how
-    [ "$(grep -c '^note' "$OUT")" = 1 ] && expect_grep 'zlayer-storage' "$OUT"
+    [ "$(grep -c '^note' "$OUT")" = 1 ]
+    expect_grep 'zlayer-storage' "$OUT"
 done
 rm "$T/store/db/old/metadata.json"
 expect_exit 0 zl-ls --check

@@ -72,7 +72,7 @@ for kind in layer raw; do
     start_push ''
     within 10 grep -qs 'waiting for its end' "$T/push.err"
     kill -CONT $prune_pid
-    wait $prune_pid $push_pid
+    wait_all $prune_pid $push_pid
     pulls layer-next
 
     say "$kind: prune lists the refs after ours: it spares the layer"
@@ -81,7 +81,7 @@ for kind in layer raw; do
     start_push ''
     within 10 grep -qs 'waiting for its end' "$T/push.err"
     kill -CONT $prune_pid
-    wait $prune_pid $push_pid
+    wait_all $prune_pid $push_pid
     expect_grep 'is named again: kept' "$T/prune.err"
     expect_no_grep 'deleted the layer' "$T/push.err"
     pulls noticed
@@ -180,9 +180,9 @@ pruner1=$!
     zl-prune --keep-last 2 --apply w0 w1 >/dev/null 2>>"$T/prunes2" || true
 done) &
 pruner2=$!
-wait "${workers[@]}"
+wait_all "${workers[@]}"
 touch "$T/stop"
-wait $pruner1 $pruner2
+wait_all $pruner1 $pruner2
 expect_empty "$T/bad"
 expect_empty "$T/prunes"
 expect_grep '^remove +layer' "$T/prunes.out" # something was tested

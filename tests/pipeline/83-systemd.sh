@@ -48,7 +48,11 @@ echo "ZL_STORE=$ZL_STORE" >"$T/etc/env"
 unset ZL_STORE
 mktree "$T/web1"
 sqlite3 "$T/app.db" 'PRAGMA journal_mode=wal; CREATE TABLE t(a); INSERT INTO t VALUES(1)' >"$T/.mode"
-command -v strace >/dev/null && trace() { echo strace -f -qq -o "$T/trace.$1"; } || trace() { echo env; }
+if command -v strace >/dev/null; then
+    trace() { echo strace -f -qq -o "$T/trace.$1"; }
+else
+    trace() { echo env; }
+fi
 
 say "zl-push@web1 stores DIR as web1"
 expect_exit 0 start push web1 $(trace push)

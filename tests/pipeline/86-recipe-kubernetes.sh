@@ -52,10 +52,12 @@ pod 1
 end_pod 2
 expect_exit 1 $(command_of probe)
 say "the next one has an empty volume"
-rm -rf "$T/data" && mkdir "$T/data"
+rm -rf "$T/data"
+mkdir "$T/data"
 pod 3
 [ "$(sqlite3 "$db" 'SELECT group_concat(a) FROM t')" = 1,2,3 ] || fail "lost"
 end_pod 4
 say "the store does not answer: the pod is not started with an empty database"
-rm -rf "$T/data" && mkdir "$T/data"
+rm -rf "$T/data"
+mkdir "$T/data"
 ZL_STORE=$no_store ZL_RETRY_FOR=1s expect_exit 75 $(command_of restore)

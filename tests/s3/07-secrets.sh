@@ -37,7 +37,7 @@ rules '[{"method":"PUT","action":"hold"}]'
 zl-push --force --name web1 <"$T/layer" >/dev/null 2>&1 &
 pid=$!
 within 30 held
-! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -F "$AWS_SECRET_ACCESS_KEY"
+! tr '\0' '\n' <"/proc/$pid/cmdline" | grep -F "$AWS_SECRET_ACCESS_KEY" || fail "in argv"
 kill -KILL $pid
 wait $pid 2>/dev/null || true
 control PUT /drop >/dev/null

@@ -22,7 +22,8 @@ store_list '' >"$T/before"
 expect_exit 0 zl-prune --keep-last 1 web1 raw
 store_list '' | diff "$T/before" - || fail "a dry run changed something"
 expect_exit 0 zl-prune --keep-last 1 --apply web1 raw
-[ "$(stored_refs)" = 2 ] && [ "$(store_list layers/ | grep -c doomed)" = 3 ]
+[ "$(stored_refs)" = 2 ]
+[ "$(store_list layers/ | grep -c doomed)" = 3 ]
 expect_exit 0 zl-prune --keep-last 1 --apply web1 raw
 [ "$(store_list layers/ | grep -c doomed)" = 3 ] || fail "the grace was not waited for"
 sleep 3
@@ -34,7 +35,8 @@ expect_grep '^hint: .*s3:DeleteObject' "$ERR"
 [ "$(stored_layers)" = 3 ]
 # Its notice would hold pushes of these layers up until its life ends.
 notice=$(store_list layers/prune/ | sed 's/.* //')
-[ -n "$notice" ] && s3 delete "$bucket" "$root/$notice"
+[ -n "$notice" ]
+s3 delete "$bucket" "$root/$notice"
 rules '[{"action": "status", "status": 403, "code": "AccessDenied", "method": "PUT", "count": -1}]'
 ZL_STORE=$proxied expect_exit 77 zl-prune --keep-last 1 --apply web1 raw
 expect_grep '^hint: .*s3:PutObject' "$ERR"
@@ -100,9 +102,9 @@ for rules in '--keep-last 1 --all' '--keep-last 2 w0 w1'; do
     done) &
     pruners+=($!)
 done
-wait "${workers[@]}"
+wait_all "${workers[@]}"
 touch "$T/stop"
-wait "${pruners[@]}"
+wait_all "${pruners[@]}"
 expect_empty "$T/bad"
 expect_grep '^remove +layer' "$T/prunes"
 every_ref_pulls

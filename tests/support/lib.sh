@@ -93,6 +93,11 @@ within() {
         sleep 0.05
     done
 }
+# wait_all PID...: each of them ends with 0; `wait` with several tells of the last one only
+wait_all() {
+    local pid
+    for pid; do wait "$pid" || fail "process $pid ended with $?"; done
+}
 
 mktree() { python3 "$support/mktree.py" "$@"; }
 walker() { python3 "$support/walker.py" "$@"; }

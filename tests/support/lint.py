@@ -2,7 +2,7 @@
 """lint.py  -- holds the sources against the rules that a compiler does not know
 
 Layers include only what lib/README.md allows; each C library is touched in one place; scripts
-parse; every tool has a man page; no left-over marks; lines fit."""
+parse, and their assertions can fail; every tool has a man page; no left-over marks; lines fit."""
 import os
 import re
 import subprocess
@@ -132,6 +132,63 @@ def check_scripts():
                 complain(path, 1, run.stderr.strip())
 
 
+def statements(path):
+    """(line, text) of a script's statements, without what is quoted, in parentheses, a comment or
+    a here document."""
+    with open(path, encoding='utf8') as f:
+        script = f.read()
+    begin, text, inside, here = 0, '', [], None
+    tokens = re.compile(r'\\.|\$\(|<<-?\\?[\'"]?\w+[\'"]?|(?<!\S)#[^\n]*|.', re.DOTALL)
+    at = 0
+    while at < len(script):
+        token = tokens.match(script, at).group()
+        within = inside[-1] if inside else ''
+        if within == "'" or (within == '"' and token[0] not in '\\$'):
+            token = token[0]
+        at += len(token)
+        if within and token == within:
+            inside.pop()
+        elif within == "'" or (within == '"' and token not in ('"', '$(')):
+            pass
+        elif token in ("'", '"', '(', '$('):
+            inside.append(token if token in '\'"' else ')')
+        elif token.startswith('<<') and not within and re.search(r'\w', token):
+            here = re.search(r'\w+', token).group()
+        elif token[0] == '#' and len(token) > 1:
+            pass
+        elif here and token == '\n':
+            at = re.compile(r'^\t*%s$' % here, re.MULTILINE).search(script, at).end()
+            here = None
+        elif not within and token in (';', '\n') and not text.rstrip().endswith(('&&', '|')):
+            if text.strip():
+                yield begin, text.strip()
+            text = ''
+        elif not within:
+            if not text.strip():
+                begin = script.count('\n', 0, at) + 1
+            text += ' ' if token == '\\\n' else token
+    if inside:
+        complain(path, begin, 'lint.py cannot read this script: %s is open' % inside)
+
+
+def check_assertions():
+    """`! x` and the first half of `x && y` end no script, whatever `set -e` says: they are to be
+    the exit code of a function, or to end with `|| fail`."""
+    for path in files('tests'):
+        if not path.endswith('.sh'):
+            continue
+        all_of_it = list(statements(path)) + [(0, '')]
+        for (number, text), (_, following) in zip(all_of_it, all_of_it[1:]):
+            text = re.sub(r'^(\w+ \{|do|then|else|\S*\))\s+', '', text)
+            if re.search(r'^! |&&', text) and following != '}' and not re.search(
+                    r'^(if|elif|while|until)\b|\|\||&& (return|break|continue|exit)\b', text):
+                complain(path, number, 'fails in silence: end it with "|| fail", or split it')
+        with open(path, encoding='utf8') as f:
+            for number, line in enumerate(f, 1):
+                if re.search(r'\bwait ("\$\{\w+\[@|"?\$\w+"? )|^\s*wait$', line) and '||' not in line:
+                    complain(path, number, 'tells of the last process only: wait_all')
+
+
 def check_manuals():
     for path in files('tools'):
         name = os.path.basename(path)
@@ -145,6 +202,7 @@ def main():
     check_sources()
     check_types()
     check_scripts()
+    check_assertions()
     check_manuals()
     for problem in problems:
         print(problem)

@@ -7,7 +7,7 @@
 # what nobody asked for is lost. ZL_TEST_FS=btrfs (or xfs): another file system than ext4.
 disk_up() {
     local fs=${ZL_TEST_FS:-ext4}
-    mountpoint -q "$T/disk" 2>/dev/null && umount "$T/disk"
+    ! mountpoint -q "$T/disk" 2>/dev/null || umount "$T/disk"
     rm -f "$T/disk.img"
     truncate -s "${1:-320}M" "$T/disk.img"
     case $fs in
