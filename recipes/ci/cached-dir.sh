@@ -10,7 +10,8 @@ set -euo pipefail
 lock=$1 dir=$2
 shift 2
 hash=$(sha256sum <"$lock")
-name=${CACHE_NAME:-ci}/$(basename "$dir")-${hash:0:32}
+base=$(basename "$dir" | tr -c 'A-Za-z0-9._\n-' _) # no component of a name begins with a dot, as .venv does
+name=${CACHE_NAME:-ci}/dir-$base-${hash:0:32}
 layer=$(mktemp -u "${TMPDIR:-/tmp}/layer.XXXXXX")
 trap 'rm -f "$layer"' EXIT
 
@@ -23,5 +24,10 @@ if [ $code = 0 ] && zl-unpack --no-same-owner -C "$dir" <"$layer"; then
     exit 0
 fi
 "$@"
-zl-push --retry-for 1m --name "$name" -- zl-pack "$dir" >/dev/null ||
-    echo "cached-dir.sh: $dir is not cached" >&2
+code=0
+zl-push --retry-for 1m --name "$name" -- zl-pack "$dir" >/dev/null || code=$?
+case $code in
+0) ;;
+3) echo "cached-dir.sh: not all of $dir could be read: it will be made anew each time" >&2 ;;
+*) echo "cached-dir.sh: $dir is not cached" >&2 ;;
+esac

@@ -10,7 +10,8 @@
 #   LAYER       its name in the store
 #
 # Ends with CMD's code; 75 if not all could be sent. It does not start CMD when it cannot know whether there
-# is something to bring back (75, 77) or when that is damaged (65): a server must not begin empty by mistake.
+# is something to bring back (75, 77) or when that is damaged (65): a server must not begin empty by mistake. A directory of which something could not be
+# read while it was stored (3), or whose owners cannot be restored (3), comes back as far as it goes.
 set -eu
 : "${ZL_STORE:?is not set}" "${DB:?is not set}"
 [ $# -gt 0 ] || { echo "usage: entrypoint.sh CMD [ARG]..." >&2; exit 64; }
@@ -25,8 +26,8 @@ restore_layer() {
     code=0
     zl-pull -o "$2.layer" "$1" || code=$?
     case $code in
-    0)
-        zl-unpack -C "$2" <"$2.layer"
+    0 | 3) # 3: a file changed while the directory was stored, or could not be read; zl-unpack says so too
+        zl-unpack -C "$2" <"$2.layer" || { code=$?; [ $code = 3 ] || exit $code; }
         rm -f "$2.layer"
         ;;
     66)

@@ -7,7 +7,7 @@
 #   STOP_WITHIN   so long at most for each of the two, 12s by default. Both and the end of the server itself
 #                 have to fit into what the platform grants (Kubernetes 30 s, Docker 10 s).
 #
-# 75: not all was sent in time. What zl-push has read is kept where ZL_STATE_DIR is; let that be on a volume,
+# 3: a file changed while it was read, or could not be read; the rest is stored. 75: not all was sent in time. What zl-push has read is kept where ZL_STATE_DIR is; let that be on a volume,
 # and `zl-push --resume` sends the rest.
 set -u
 within=${STOP_WITHIN:-12s}

@@ -85,6 +85,25 @@ start
 [ "$(starts)" = 2 ] || fail "$(starts)"
 stop 7
 
+if [ "$(id -u)" = 0 ]; then
+    say "the directory was not stored whole: what there is comes back, at the first start"
+    new_volume
+    start
+    echo secret >"$LAYER_DIR/secret"
+    chmod 600 "$LAYER_DIR/secret"
+    code=0
+    setpriv --reuid 1000 --regid 1000 --clear-groups -- zl-pack "$LAYER_DIR" 2>"$ERR" |
+        zl-push --name web1 2>>"$ERR" >"$OUT" || code=$?
+    [ $code = 3 ] || fail "exit $code: $(cat "$ERR")"
+    stop 7
+    new_volume
+    start
+    expect_grep 'packed incomplete' "$T/err"
+    [ "$(starts)" = 3 ] || fail "$(cat "$LAYER_DIR/starts")"
+    [ ! -e "$LAYER_DIR.layer" ] || fail "the layer's file is left"
+    stop 7
+fi
+
 say "the store cannot be asked, or what it has is damaged: the server is not started"
 rm -f "$T/ready"
 mv "$T/store" "$T/away"

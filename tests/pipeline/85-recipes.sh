@@ -90,6 +90,13 @@ expect_exit 0 cached
 [ "$(made)" = 2 ] || fail "another lock file, the same directory"
 expect_exit 0 cmp package-lock.json node_modules/package-lock.json
 
+say "CI: a directory whose name could not be one of the store"
+for _ in 1 2; do
+    rm -rf .venv
+    expect_exit 0 bash "$recipes/ci/cached-dir.sh" package-lock.json .venv sh -c "echo >>'$T/venvs'; mkdir .venv"
+done
+[ "$(wc -l <"$T/venvs")" = 1 ] || fail "made again: $(cat "$ERR")"
+
 say "CI: what is wrong with the cache is said, and fails no build; what is wrong with the build does"
 rm -r node_modules
 expect_grep 'retry-for 1m' "$recipes/ci/cached-dir.sh"
@@ -106,6 +113,19 @@ for layer in "$T"/store/layers/*.tar.zst; do
 done
 expect_exit 0 cached
 [ "$(made)" = 5 ] && [ -e node_modules/package-lock.json ] || fail "not made"
+if [ "$(id -u)" = 0 ]; then # what may not be read by whoever packs
+    printf '#!/bin/sh\nexec setpriv --reuid 1000 --regid 1000 --clear-groups %s/zl-pack "$@"\n' "$ZL_BIN" >"$T/tmp/zl-pack"
+    chmod +x "$T/tmp/zl-pack"
+    echo partly >package-lock.json
+    for _ in 1 2; do
+        rm -rf node_modules
+        expect_exit 0 bash "$recipes/ci/cached-dir.sh" package-lock.json node_modules \
+            sh -c "echo >>'$T/parts'; mkdir node_modules; echo x >node_modules/x; chmod 600 node_modules/x"
+        expect_grep 'made anew each time' "$ERR"
+    done
+    [ "$(wc -l <"$T/parts")" = 2 ] || fail "half a directory was taken"
+    rm "$T/tmp/zl-pack"
+fi
 echo three >package-lock.json
 expect_exit 5 bash "$recipes/ci/cached-dir.sh" package-lock.json node_modules sh -c 'exit 5'
 expect_exit 64 bash "$recipes/ci/cached-dir.sh" package-lock.json
