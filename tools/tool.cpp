@@ -116,6 +116,9 @@ int Tool::guarded(std::vector<std::string> arguments,
     } catch (const std::bad_alloc&) {
         return fail(Error(ErrorKind::io, "out of memory", "use fewer --jobs or --threads"));
     } catch (const std::system_error& e) {
+        if (e.code() == std::errc::resource_unavailable_try_again) // of a std::thread, and tells no more
+            return fail(Error(ErrorKind::io, std::string("no thread could be started: ") + e.what(),
+                              "raise the limit of processes: ulimit -u, a container's pids limit"));
         return fail(Error(ErrorKind::io, e.what()));
     } catch (const std::exception& e) {
         return fail(Error(ErrorKind::internal, e.what()));

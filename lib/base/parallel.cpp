@@ -1,15 +1,17 @@
 #include "base/parallel.hpp"
 
+#include "base/thread_pool.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <exception>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 namespace zl {
 
 void parallel_for(std::size_t count, int jobs, const std::function<void(std::size_t)>& work) {
+    if (count == 0)
+        return;
     std::atomic<std::size_t> next = 0;
     std::atomic<bool> failed = false;
     std::mutex mutex;
@@ -25,11 +27,12 @@ void parallel_for(std::size_t count, int jobs, const std::function<void(std::siz
             failed = true;
         }
     };
-    std::vector<std::thread> pool;
-    for (std::size_t i = 0; i < std::min(count, static_cast<std::size_t>(std::max(1, jobs))); ++i)
-        pool.emplace_back(run);
-    for (std::thread& t : pool)
-        t.join();
+    {
+        ThreadPool others([&] { failed = true; });
+        others.add_up_to(std::min(count, static_cast<std::size_t>(std::max(1, jobs))) - 1, run);
+        run();
+        others.join();
+    }
     if (error)
         std::rethrow_exception(error);
 }

@@ -1,6 +1,7 @@
 #include "layer/layer_reader.hpp"
 
 #include "base/error.hpp"
+#include "base/thread_pool.hpp"
 
 #include <condition_variable>
 #include <cstring>
@@ -49,15 +50,14 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
     Impl(Source& source, Options o) : in(source), options(o), checker(this) {
         unsigned n =
             options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
-        pool.emplace_back([this] { guard([this] { feed_loop(); }); });
-        pool.emplace_back([this] { guard([this] { hash_loop(); }); });
-        for (unsigned i = 0; i < n; ++i)
-            pool.emplace_back([this] { guard([this] { decompress_loop(); }); });
+        const auto decompress = [this] { guard([this] { decompress_loop(); }); };
+        pool.add([this] { guard([this] { feed_loop(); }); });
+        pool.add([this] { guard([this] { hash_loop(); }); });
+        pool.add(decompress);
+        pool.add_up_to(n - 1, decompress);
     }
 
-    ~Impl() override { shut_down(); }
-
-    void shut_down() {
+    void stop() {
         {
             std::lock_guard lock(mutex);
             stopping = true;
@@ -65,9 +65,6 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
         }
         if (!fed)
             in.cancel();
-        for (std::thread& t : pool)
-            t.join();
-        pool.clear();
     }
 
     template <typename F>
@@ -275,7 +272,7 @@ struct LayerStreamReader::Impl final : LayerStreamChecker::Observer {
     Hasher hash;
     std::uint64_t size = 0;
 
-    std::vector<std::thread> pool;
+    ThreadPool pool{[this] { stop(); }};
 };
 
 LayerStreamReader::LayerStreamReader(Source& in, Options options)
@@ -298,7 +295,7 @@ LayerStreamReader::Result LayerStreamReader::finish() {
         if (m.error)
             std::rethrow_exception(m.error);
     }
-    m.shut_down();
+    m.pool.end();
     Result r;
     r.trailer = m.verdict->trailer;
     r.digest = m.hash.finish();

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/thread_pool.hpp"
 #include "layer/chunker.hpp"
 #include "stream/seek_table.hpp"
 
@@ -34,18 +35,10 @@ struct LayerStreamWriter::Impl {
     Impl(Sink& sink, int compression_level, unsigned threads)
         : out(sink), level(compression_level),
           workers(threads ? threads : std::max(1u, std::thread::hardware_concurrency())) {
-        for (unsigned i = 0; i < workers; ++i)
-            pool.emplace_back([this] { guard([this] { compress_loop(); }); });
-        pool.emplace_back([this] { guard([this] { hash_loop(); }); });
-        pool.emplace_back([this] { guard([this] { write_loop(); }); });
+        pool.add([this] { guard([this] { hash_loop(); }); });
+        pool.add([this] { guard([this] { write_loop(); }); });
+        pool.add([this] { guard([this] { compress_loop(); }); });
         current = std::make_shared<Frame>();
-    }
-
-    ~Impl() {
-        stop();
-        for (std::thread& t : pool)
-            if (t.joinable())
-                t.join();
     }
 
     void stop() {
@@ -129,6 +122,9 @@ struct LayerStreamWriter::Impl {
     void cut() {
         if (current->tar.empty())
             return;
+        // One by one: where threads are few, those that others cannot do without were made by now.
+        if (frames > 0 && pool.size() < 2 + workers)
+            pool.add_up_to(1, [this] { guard([this] { compress_loop(); }); });
         std::unique_lock lock(mutex);
         changed.wait(lock, [&] { return stopping || under_way < workers + 2; });
         rethrow();
@@ -201,7 +197,7 @@ struct LayerStreamWriter::Impl {
     std::uint64_t blob_size = 0;
     std::vector<SeekEntry> rows;
 
-    std::vector<std::thread> pool;
+    ThreadPool pool{[this] { stop(); }};
 };
 
 LayerStreamWriter::LayerStreamWriter(Sink& out, int level, unsigned threads)
@@ -258,9 +254,7 @@ Trailer LayerStreamWriter::finish(const Notes& notes) {
         m.ended = true;
         m.changed.notify_all();
     }
-    for (std::thread& t : m.pool)
-        t.join();
-    m.pool.clear();
+    m.pool.join();
 
     Trailer t;
     t.digest = m.tar_hash.finish();

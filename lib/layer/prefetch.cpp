@@ -11,15 +11,8 @@ constexpr std::size_t kReserveStep = 64 << 10;
 
 } // namespace
 
-Prefetcher::Prefetcher(PackState& state, unsigned threads) {
-    for (unsigned i = 0; i < threads; ++i)
-        threads_.emplace_back([this, &state] { work(state); });
-}
-
-Prefetcher::~Prefetcher() {
-    abort();
-    for (std::thread& t : threads_)
-        t.join();
+Prefetcher::Prefetcher(PackState& state, unsigned threads) : state_(state), threads_(threads) {
+    pool_.add([this] { work(); });
 }
 
 bool Prefetcher::push(PackItem item) {
@@ -39,6 +32,9 @@ bool Prefetcher::push(PackItem item) {
 bool Prefetcher::flush() {
     if (!filling_)
         return true;
+    // One by one: where threads are few, those that others cannot do without were made by now.
+    if (next_sequence_ > 0 && pool_.size() < threads_)
+        pool_.add_up_to(1, [this] { work(); });
     std::lock_guard lock(mutex_);
     filling_->sequence = next_sequence_++;
     ahead_.push_back(filling_);
@@ -107,8 +103,8 @@ void Prefetcher::abort() {
     budget_free_.notify_all();
 }
 
-void Prefetcher::work(PackState& state) {
-    EntryLoader loader(state);
+void Prefetcher::work() {
+    EntryLoader loader(state_);
     for (;;) {
         std::shared_ptr<PackBatch> batch;
         {

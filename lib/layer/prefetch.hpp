@@ -5,6 +5,7 @@
 /// waits for may exceed the budget, so that later ones cannot starve it.
 #pragma once
 
+#include "base/thread_pool.hpp"
 #include "layer/entry_loader.hpp"
 #include "layer/pack_item.hpp"
 
@@ -15,7 +16,6 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace zl {
@@ -35,7 +35,7 @@ struct PackBatch {
 class Prefetcher {
 public:
     Prefetcher(PackState& state, unsigned threads);
-    ~Prefetcher(); ///< ends the threads; the walker must have ended
+    // The walker must have ended when this goes.
 
     // The walker's side. False: the other side wants no more.
     bool push(PackItem item);
@@ -56,10 +56,12 @@ public:
     void abort();
 
 private:
-    void work(PackState& state);
+    void work();
     void load(PackBatch& batch, EntryLoader& loader);
     void reserve(PackBatch& batch, std::size_t bytes);
 
+    PackState& state_;
+    const unsigned threads_; ///< at most
     mutable std::mutex mutex_;
     std::condition_variable work_ready_, batch_loaded_, walker_wake_, budget_free_;
     std::deque<std::shared_ptr<PackBatch>> ahead_;   ///< not yet given out by next(), in order
@@ -71,7 +73,7 @@ private:
     std::uint64_t progress_ = 0;
     bool is_closed_ = false, is_aborted_ = false;
     std::exception_ptr error_;
-    std::vector<std::thread> threads_;
+    ThreadPool pool_{[this] { abort(); }};
 };
 
 } // namespace zl

@@ -1,13 +1,13 @@
 #include "store/range_reader.hpp"
 
 #include "base/error.hpp"
+#include "base/thread_pool.hpp"
 
 #include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <thread>
 #include <vector>
 
 namespace zl {
@@ -29,18 +29,16 @@ struct RangeReader::Impl {
         : store(s), object(o), range(r), options(opt), progress(p),
           count((r.length + opt.part_size - 1) / opt.part_size) {
         auto workers = std::min<std::uint64_t>(static_cast<std::uint64_t>(opt.jobs), count);
-        for (std::uint64_t i = 0; i < workers; ++i)
-            pool.emplace_back([this] { work(); });
+        if (workers == 0)
+            return;
+        pool.add([this] { work(); });
+        pool.add_up_to(workers - 1, [this] { work(); });
     }
 
-    ~Impl() {
-        {
-            std::lock_guard lock(mutex);
-            stopping = true;
-            changed.notify_all();
-        }
-        for (std::thread& t : pool)
-            t.join();
+    void stop() {
+        std::lock_guard lock(mutex);
+        stopping = true;
+        changed.notify_all();
     }
 
     std::uint64_t size_of(std::uint64_t index) const {
@@ -171,7 +169,7 @@ struct RangeReader::Impl {
     std::size_t taken = 0;     ///< bytes of it
     bool stopping = false;
     std::exception_ptr error;
-    std::vector<std::thread> pool;
+    ThreadPool pool{[this] { stop(); }};
 };
 
 RangeReader::RangeReader(ObjectStore& store, const ObjectInfo& object, ByteRange range,

@@ -1,6 +1,7 @@
 #include "wal/snapshot.hpp"
 
 #include "base/error.hpp"
+#include "base/thread_pool.hpp"
 #include "stream/trailer.hpp"
 #include "stream/zstd_stream.hpp"
 #include "wal/header_json.hpp"
@@ -10,7 +11,6 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
-#include <thread>
 
 namespace zl {
 
@@ -44,19 +44,10 @@ void process(Job& job, FrameCompressor& compressor, std::uint32_t page_size) {
 class Pool {
 public:
     Pool(int threads, int level, std::uint32_t page_size) {
-        for (int i = 0; i < threads; ++i)
-            threads_.emplace_back([this, level, page_size] { work(level, page_size); });
+        const auto compress = [this, level, page_size] { work(level, page_size); };
+        threads_.add(compress);
+        threads_.add_up_to(static_cast<std::size_t>(threads - 1), compress);
     }
-    ~Pool() {
-        {
-            std::lock_guard lock(mutex_);
-            stop_ = true;
-            waiting_.clear();
-        }
-        changed_.notify_all();
-    }
-    Pool(const Pool&) = delete;
-    Pool& operator=(const Pool&) = delete;
 
     void submit(Job& job) {
         {
@@ -75,6 +66,14 @@ public:
     }
 
 private:
+    void stop() {
+        {
+            std::lock_guard lock(mutex_);
+            stop_ = true;
+            waiting_.clear();
+        }
+        changed_.notify_all();
+    }
     void work(int level, std::uint32_t page_size) {
         std::optional<FrameCompressor> compressor;
         for (;;) {
@@ -108,7 +107,7 @@ private:
     std::condition_variable changed_;
     std::deque<Job*> waiting_;
     bool stop_ = false;
-    std::vector<std::jthread> threads_; ///< last: they end before the rest goes
+    ThreadPool threads_{[this] { stop(); }};
 };
 
 class SnapshotWriter {

@@ -44,3 +44,31 @@ expect_exit 77 as_user zl-pack -o "$T/u/no" "$T/wtree"
 expect_grep 'userxattr|root' "$ERR"
 [ ! -e "$T/u/no" ]
 expect_exit 0 as_user zl-pack --userxattr -o "$T/u/yes" "$T/wtree"
+
+say "no threads to be had, as in a container with a pids limit: fewer are used, or it is said"
+mkdir "$T/few" "$T/few/state" "$T/few/tree"
+head -c 3000000 /dev/urandom >"$T/few/tree/data"
+for i in $(seq 100); do echo "$i" >"$T/few/tree/$i"; done
+zl-pack -o "$T/few/layer" "$T/few/tree"
+uid=$((50000 + $$ % 10000)) # nobody else's processes count
+export ZL_STATE_DIR=$T/few/state ZL_STORE=file://$T/few/store HOME=$T/few
+few() { # COMMAND...: with at most $n threads
+    setpriv --reuid $uid --regid $uid --clear-groups -- prlimit --nproc=$n -- "$@"
+}
+well=0
+for n in 3 4 5 6 8 12; do
+    chown -R $uid:$uid "$T/few"
+    rm -rf "$T/few"/{out,again,pulled}
+    for command in "zl-pack -o $T/few/again $T/few/tree" "zl-push --force --name web1" "zl-ls --check=full --jobs 8" \
+        "zl-pull --jobs 8 -o $T/few/pulled web1" "zl-unpack --no-same-owner -C $T/few/out"; do
+        code=0
+        few $command <"$T/few/layer" >"$OUT" 2>"$ERR" || code=$?
+        case $code in
+        0) well=$((well + 1)) ;;
+        66) ;; # nothing was pushed yet
+        74) expect_grep 'no thread could be started' "$ERR" ;;
+        *) fail "$n threads: exit $code: $command: $(cat "$ERR")" ;;
+        esac
+    done
+done
+[ $code = 0 ] && [ $well -ge 15 ] || fail "too seldom: $well"
