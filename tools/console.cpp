@@ -1,5 +1,6 @@
 #include "console.hpp"
 
+#include "base/shown.hpp"
 #include "base/units.hpp"
 
 #include <sys/ioctl.h>
@@ -41,22 +42,6 @@ std::string prefixed(const std::string& head, std::string_view message) {
 }
 
 } // namespace
-
-std::string printable(std::string_view text, bool keep_newlines) {
-    static constexpr char kHex[] = "0123456789abcdef";
-    std::string out;
-    for (char c : text) {
-        const auto u = static_cast<unsigned char>(c);
-        if ((u >= 0x20 && u != 0x7f) || (c == '\n' && keep_newlines)) {
-            out += c;
-        } else {
-            out += "\\x";
-            out += kHex[u >> 4];
-            out += kHex[u & 15];
-        }
-    }
-    return out;
-}
 
 void Console::configure(LogFormat format, LogLevel shown) {
     std::lock_guard lock(mutex_);

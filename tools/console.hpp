@@ -62,7 +62,4 @@ private:
     std::function<void(const RetryNotice&)> on_retry_;
 };
 
-/// Control characters as \xNN; @p keep_newlines for messages of several lines.
-std::string printable(std::string_view text, bool keep_newlines = false);
-
 } // namespace zl

@@ -1,5 +1,7 @@
 #include "ship_pulse.hpp"
 
+#include "base/shown.hpp"
+
 #include <algorithm>
 #include <array>
 #include <chrono>

@@ -1,6 +1,7 @@
 /// zl-pack DIR: directory -> deterministic layer stream.
 #include "base/error.hpp"
 #include "base/file.hpp"
+#include "base/shown.hpp"
 #include "base/units.hpp"
 #include "layer/pack.hpp"
 #include "tool.hpp"
@@ -109,7 +110,7 @@ Trailer pack_to_stdout(ToolContext& ctx, const PackOptions& options) {
 Trailer list_only(ToolContext& ctx, PackOptions options) {
     options.on_entry = [&](const TocEntry& e) {
         ctx.print(std::string(1, static_cast<char>(e.type)) + "\t" + std::to_string(e.size) + "\t" +
-                  printable(e.path));
+                  shown(e.path));
     };
     FunctionSink nowhere([](Bytes) {});
     Trailer t = pack_directory(options, nowhere, ctx.log(), ctx.progress(), ctx.stop());

@@ -4,33 +4,45 @@ namespace zl {
 
 namespace {
 
-/// Length of the valid UTF-8 sequence of printable text at the start of @p s; 0 if there is none.
-std::size_t printable_length(std::string_view s) {
+/// The character at the start of @p s, not empty, and its length in UTF-8 (RFC 3629); 0 bytes: none.
+std::size_t decode(std::string_view s, char32_t& c) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-    if (byte(0) < 0x80)
-        return byte(0) >= 0x20 && byte(0) != 0x7f && byte(0) != '\\' ? 1 : 0;
-    // 0xC2 0x80..0x9F are control characters too (C1): some terminals obey them.
-    const std::size_t n = byte(0) >= 0xf0 && byte(0) <= 0xf4   ? 4
-                          : byte(0) >= 0xe0 && byte(0) <= 0xef ? 3
-                          : byte(0) >= 0xc2 && byte(0) <= 0xdf ? 2
-                                                               : 0;
-    if (n == 0 || s.size() < n || (byte(0) == 0xc2 && byte(1) < 0xa0))
+    c = byte(0);
+    if (c < 0x80)
+        return 1;
+    const std::size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
+    if (c < 0xc2 || c > 0xf4 || s.size() < n)
         return 0;
-    for (std::size_t i = 1; i < n; ++i)
+    c &= 0x7fU >> n;
+    for (std::size_t i = 1; i < n; ++i) {
         if ((byte(i) & 0xc0) != 0x80)
             return 0;
-    return n;
+        c = c << 6 | (byte(i) & 0x3fU);
+    }
+    const bool overlong = c < (n == 4 ? 0x10000U : n == 3 ? 0x800U : 0x80U);
+    return overlong || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
 }
 
-} // namespace
+/// Length of the printable character at the start of @p s; 0 if there is none.
+std::size_t printable_length(std::string_view s) {
+    char32_t c = 0;
+    const std::size_t n = decode(s, c);
+    // 0x80..0x9f are control characters too (C1): some terminals obey them. The others turn the
+    // direction of the text round, so that one name looks like another.
+    const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+    const bool turns = (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+    return control || turns ? 0 : n;
+}
 
-std::string shown(std::string_view text, std::size_t max) {
+/// @p length: how many bytes at the start of what is left stay as they are.
+template <typename Length>
+std::string escaped(std::string_view text, std::size_t max, Length length) {
     static constexpr char kHex[] = "0123456789abcdef";
     std::string out;
     for (std::size_t i = 0; i < text.size();) {
         if (out.size() >= max)
             return out + "...";
-        if (const std::size_t n = printable_length(text.substr(i)); n > 0) {
+        if (const std::size_t n = length(text.substr(i)); n > 0) {
             out.append(text, i, n);
             i += n;
             continue;
@@ -41,6 +53,20 @@ std::string shown(std::string_view text, std::size_t max) {
         out += kHex[c & 15];
     }
     return out;
+}
+
+} // namespace
+
+std::string shown(std::string_view text, std::size_t max) {
+    return escaped(text, max, [](std::string_view rest) {
+        return rest[0] == '\\' ? 0 : printable_length(rest);
+    });
+}
+
+std::string printable(std::string_view text, bool keep_newlines) {
+    return escaped(text, std::string_view::npos, [&](std::string_view rest) {
+        return rest[0] == '\n' && keep_newlines ? 1 : printable_length(rest);
+    });
 }
 
 } // namespace zl

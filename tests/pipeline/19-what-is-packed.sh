@@ -63,3 +63,9 @@ same_tree "$T/hole" "$T/hole2"
 mkdir "$T/hole3" # by GNU tar's understanding of pax 1.0
 zstd -dcq "$T/layer" | tar -x -C "$T/hole3"
 same_tree --ignore mtime "$T/hole" "$T/hole3"
+
+say "-n: a name cannot write to the terminal"
+mkdir "$T/named"
+touch "$T/named/"$'x\xc2\x9b31mRED'
+zl-pack -n "$T/named" >"$T/list"
+expect_grep $'\tx\\\\xc2\\\\x9b31mRED$' "$T/list"

@@ -1,4 +1,3 @@
-#include "base/shown.hpp"
 #include "table.hpp"
 
 #include <doctest/doctest.h>
@@ -16,13 +15,5 @@ TEST_SUITE("tools/table") {
     TEST_CASE("width is counted in characters") {
         CHECK(aligned({{"\u00e4\u00f6", "x"}, {"abc", "y"}}) ==
               std::vector<std::string>{"\u00e4\u00f6   x", "abc  y"});
-    }
-
-    TEST_CASE("what is shown has no control characters, and can be read back") {
-        CHECK(shown("a\tb\x1b[31m\x7f\\") == "a\\x09b\\x1b[31m\\x7f\\x5c");
-        CHECK(shown("\u00e4") == "\u00e4");
-        CHECK(shown("\xc2\x9b") == "\\xc2\\x9b"); // a control character too
-        CHECK(shown("\xff") == "\\xff");
-        CHECK(shown("abcdef", 3) == "abc...");
     }
 }
