@@ -38,6 +38,9 @@ before=$(git status --porcelain 2>/dev/null || true)
 say "deb: built, lintian has nothing to say, it has everything"
 expect_exit 0 scripts/package.sh deb "$T/deb"
 deb=$(cat "$OUT")
+size=$(stat -c %s "$deb")
+echo "   $size bytes"
+[ "$size" -lt 3000000 ] || fail "it has grown"
 expect_exit 0 lintian --allow-root --fail-on error,warning,info -I "$T"/deb/*.changes
 expect_empty "$OUT"
 dpkg-deb -x "$deb" "$T/root"

@@ -7,7 +7,7 @@ top=$support/../..
 mktree --only small "$T/tree"
 zl-pack "$T/tree" >"$T/layer"
 
-say "-v: how it began and how it ended; -vv more; JSON lines have the same, as fields"
+say "-v: how it began and how it ended; JSON lines have the same, as fields"
 expect_exit 0 zl-push -v --name web1 <"$T/layer"
 head -1 "$ERR" | grep -qE '^zl-push: version [0-9.]+$' || fail "$(cat "$ERR")"
 tail -1 "$ERR" | grep -qE '^zl-push: exit 0 after [0-9.]+ ?m?s$' || fail "$(cat "$ERR")"

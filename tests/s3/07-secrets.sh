@@ -47,6 +47,16 @@ say "every request is signed with the hash of its body"
 [ "$(log_count '.method == "PUT" and (.headers["x-amz-content-sha256"] | test("^[0-9a-f]{64}$") | not)')" = 0 ]
 [ "$(log_count '.headers | keys | map(select(test("^x-amz-checksum"))) | length > 0')" = 0 ]
 
+say "-vv: a line for each request, -v none"
+for level in -v -vv; do
+    clear_log
+    expect_exit 0 zl-pull $level web1
+    lines=$(grep -cE ' (list|get|head|put) s3://.*: 20[0-9] in .*, request ' "$ERR") || true
+    requests=$(log_count true)
+    [ "$lines" = "$([ $level = -v ] && echo 0 || echo "$requests")" ] || fail "$level: $lines lines for $requests requests"
+done
+[ "$requests" -ge 3 ] || fail "$requests requests"
+
 say "credentials from a profile, and from a process"
 cat >"$T/credentials" <<INI
 [backup]
