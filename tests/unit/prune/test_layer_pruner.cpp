@@ -28,8 +28,9 @@ struct Bench {
     }
     void prune() {
         LayerInventory inventory = list_layers(store, "layers/");
-        LayerPlan plan =
-            plan_layers(inventory, {true, {}}, {}, now_wall() + store.clock_offset(), hours(24));
+        const auto no_refs = [](const RefKey&) { return std::optional<Ref>(); };
+        LayerPlan plan = plan_layers(inventory, {true, {}}, {}, no_refs,
+                                     now_wall() + store.clock_offset(), hours(24));
         REQUIRE(plan.layers.size() == (inventory.layers.empty() ? 0 : 1));
         PruneTotals totals;
         LayerPruner(store, store, "layers/", log, {}).run(plan, totals);
