@@ -194,7 +194,7 @@ void Pusher::finish_pending() {
     ObjectStore& target = store(options_.store_url);
     for (const PushRow& row : db_.pushes()) {
         if (row.store != target.identity() || row.prefix != options_.prefix ||
-            row.name != options_.name || !row.is_pending() || !path_exists(row.spool))
+            row.name != options_.name || !row.is_pending() || is_lost(row.spool))
             continue;
         auto lock = lock_if_there(row);
         auto fresh = lock ? db_.find_push(row.id) : std::nullopt;
@@ -250,7 +250,7 @@ std::vector<Pusher::Pending> Pusher::list() {
     std::vector<Pending> out;
     for (PushRow& row : db_.pushes()) {
         Pending p;
-        p.lost = row.is_pending() && !path_exists(row.spool);
+        p.lost = row.is_pending() && is_lost(row.spool);
         try {
             auto lock = lock_spool(row.spool);
             p.busy = !lock;

@@ -31,6 +31,14 @@ std::optional<FileLock> lock_spool(const std::string& spool) {
     }
 }
 
+bool is_lost(const std::string& spool) {
+    try {
+        return !path_exists(spool);
+    } catch (const Error&) {
+        return false;
+    }
+}
+
 UniqueFd open_spool(const PushRow& row) {
     try {
         return open_file(row.spool, O_RDONLY);

@@ -25,6 +25,9 @@ public:
 /// nullopt: a living process has it. Throws SpoolError when its directory is not there.
 std::optional<FileLock> lock_spool(const std::string& spool);
 
+/// It is not there. One of which that cannot be known (permission, I/O error) is not lost.
+bool is_lost(const std::string& spool);
+
 /// For reading. Throws SpoolError when it is not there.
 UniqueFd open_spool(const PushRow& row);
 

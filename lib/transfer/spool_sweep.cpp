@@ -73,7 +73,7 @@ public:
 private:
     void look_at(const PushRow& row) {
         seen_.insert(row.spool);
-        if (row.is_pending() && path_exists(row.spool))
+        if (row.is_pending() && !is_lost(row.spool))
             return;
         std::optional<FileLock> lock;
         try {
@@ -86,7 +86,7 @@ private:
                 lock->remove_and_unlock();
         });
         auto fresh = db_.find_push(row.id);
-        if (!fresh || (fresh->is_pending() && path_exists(row.spool)))
+        if (!fresh || (fresh->is_pending() && !is_lost(row.spool)))
             return;
         const Kind kind = fresh->state == "done"           ? Kind::done
                           : !lock || fresh->is_pending() ? Kind::lost

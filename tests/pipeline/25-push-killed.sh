@@ -83,6 +83,11 @@ expect_exit 0 zl-push --resume --list --spool-dir "$T/elsewhere"
 expect_grep '	lost	' "$OUT"
 expect_exit 0 zl-push --name web2 --spool-dir "$T/elsewhere" <"$T/layer2"
 expect_grep "its spool $spool is not there" "$ERR"
+ln -s spool "$ZL_STATE_DIR/spool" # a directory that cannot be looked at: unknown is not lost
+expect_exit 0 zl-push --resume --list --spool-dir "$T/elsewhere"
+expect_no_grep '	lost	' "$OUT"
+expect_exit 0 zl-push --name web2 --spool-dir "$T/elsewhere" <"$T/layer2"
+rm "$ZL_STATE_DIR/spool"
 mv "$T/away" "$ZL_STATE_DIR/spool"
 expect_exit 0 zl-push --resume
 zl-pull web1 | cmp - "$T/layer"
