@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kMaxStarts = 3;
 constexpr int kMaxCompletes = 5;
+constexpr int kMaxLooks = 10;
 
 } // namespace
 
@@ -110,19 +111,29 @@ bool PushJob::object_is_ours(const std::optional<ObjectInfo>& o) const {
     return sha != o->meta.end() && sha->second == row_.blob_sha256;
 }
 
-/// The object holds what we push: our own bytes, or other compressed bytes of the same tar.
-bool PushJob::is_right(const std::optional<ObjectInfo>& o) {
-    if (object_is_ours(o))
-        return true;
-    if (!o || row_.kind != "layer")
-        return false;
-    std::optional<LayerEnd> end = read_layer_end(store_, *o);
-    return end && end->trailer.digest.hex() == row_.digest &&
-           end->trailer.size_bytes == row_.size_bytes;
+/// The object holds what we push: our own bytes, or other compressed bytes of the same tar. Where
+/// another push of it replaces the object while we look, @p o becomes the new one.
+bool PushJob::is_right(std::optional<ObjectInfo>& o) {
+    for (int look = 1;; ++look) {
+        if (object_is_ours(o))
+            return true;
+        if (!o || row_.kind != "layer")
+            return false;
+        try {
+            std::optional<LayerEnd> end = read_layer_end(store_, *o);
+            return end && end->trailer.digest.hex() == row_.digest &&
+                   end->trailer.size_bytes == row_.size_bytes;
+        } catch (const Error& e) {
+            if (e.kind() != ErrorKind::conflict || look == kMaxLooks)
+                throw;
+        }
+        o = store_.head(key());
+    }
 }
 
 bool PushJob::object_is_right() {
-    return is_right(store_.head(key()));
+    std::optional<ObjectInfo> o = store_.head(key());
+    return is_right(o);
 }
 
 bool PushJob::already_stored() {

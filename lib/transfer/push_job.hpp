@@ -75,7 +75,7 @@ private:
 
     bool already_stored();
     bool object_is_ours(const std::optional<ObjectInfo>& object) const;
-    bool is_right(const std::optional<ObjectInfo>& object);
+    bool is_right(std::optional<ObjectInfo>& object);
     bool object_is_right();
     void prove();
     void start_over(const std::string& reason);

@@ -131,6 +131,23 @@ TEST_SUITE("transfer/push") {
         CHECK(list_refs(store, "layers/", "web1").size() == 2);
     }
 
+    TEST_CASE("the object may be replaced by another push of the layer while it is looked at") {
+        TempDir dir;
+        FaultyStore store(dir.path + "/store");
+        Host host(store, dir.path);
+        const std::string blob = layer_of(100000, 2);
+        const std::string key = layer_key("layers/", host.push(blob).digest);
+        auto replace = [&] { store.inner().put(key, MemoryBody(blob)); }; // without our metadata
+        replace();
+        int replaced = 0;
+        store.fault = [&](const std::string& call, bool after) {
+            if (call == "get" && !after && ++replaced <= 3)
+                replace();
+        };
+        CHECK(host.push(blob).already_stored);
+        CHECK(replaced > 3);
+    }
+
     TEST_CASE("sends nothing when it is already stored, also at another level; --force sends") {
         TempDir dir;
         FaultyStore store(dir.path + "/store");
