@@ -51,6 +51,7 @@ public:
         return inner_.list_uploads(prefix);
     }
     Millis clock_offset() const override { return inner_.clock_offset(); }
+    bool conditional_allowed() const override { return inner_.conditional_allowed(); }
 
 protected:
     ObjectStore& inner_;

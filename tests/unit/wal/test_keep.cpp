@@ -91,6 +91,7 @@ public:
         note("list", prefix);
         inner_.list(prefix, options, visit);
     }
+    bool conditional_allowed() const override { return conditional; }
 
 private:
     void note(const std::string& what, const std::string& key) {
