@@ -210,6 +210,8 @@ void Capture::backfill_ahead() {
 }
 
 Capture::Checkpoint Capture::checkpoint(std::string& reason) {
+    if (!db_->reading()) // it was let go of on purpose, and must not come back as a side effect
+        return Checkpoint::busy;
     backfill_ahead();
     for (int i = 0; i < 4; ++i) {
         const Step done = step(reason);

@@ -81,7 +81,7 @@ public:
 
     enum class Checkpoint { complete, partial, busy, lost };
     /// W3. partial: other readers hold some frames back. busy: a writer is at work, or there was
-    /// too much to capture under the barrier; try again later.
+    /// too much to capture under the barrier, or the read lock is not held; try again later.
     Checkpoint checkpoint(std::string& reason);
 
     /// To be called about once a second: somebody wrote into the database file who is neither a

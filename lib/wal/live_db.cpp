@@ -226,6 +226,8 @@ void LiveDb::begin_read() {
 }
 
 void LiveDb::move_read() {
+    if (!reading_)
+        throw Error(ErrorKind::internal, path_ + ": there is no read lock to move");
     if (!spare_)
         spare_ = connect();
     begin_read_on(spare_.get());

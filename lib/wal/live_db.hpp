@@ -68,7 +68,8 @@ public:
     void begin_read();
     void end_read();
     /// The read lock at the newest commit instead of where it was. It is held all the time: the new
-    /// one is taken before the old one falls. Throws transient; the old one is held then.
+    /// one is taken before the old one falls. Throws transient; the old one is held then. Internal
+    /// if none is held.
     void move_read();
     bool reading() const { return reading_; }
 

@@ -126,7 +126,8 @@ void Replicator::Impl::tick() {
         }
         if (!gap_from && settled() && !hold_back()) {
             capture_all(flushes_asked > flushes_done);
-            maybe_checkpoint();
+            if (!gap_from)
+                maybe_checkpoint();
         }
         // Nothing to go on from, and the store does not answer: the WAL is not kept for ever.
         if (!is_settled && !gap_from && !last_trouble.empty() && capture->db().reading() &&

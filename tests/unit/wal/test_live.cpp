@@ -479,6 +479,26 @@ TEST_SUITE("wal/capture") {
         rig.prove(app, kAll);
     }
 
+    TEST_CASE("what was let go of stays so: a checkpoint does not take the lock again") {
+        for (const char* bytes : {"100", "8000"}) { // the second: 24 MB are to be back-filled ahead
+            Rig rig;
+            App app(rig.path);
+            app.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+            rig.open();
+            app.exec("WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM c WHERE x<3000) "
+                     "INSERT INTO t(v) SELECT randomblob(" +
+                     std::string(bytes) + ") FROM c");
+            rig.ship();
+            rig.capture->db().end_read();
+            std::string reason;
+            CHECK((rig.capture->checkpoint(reason) == Capture::Checkpoint::busy));
+            CHECK_FALSE(rig.capture->db().reading());
+            CHECK(app.text("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0|");
+            rig.capture->attach(reason);
+            CHECK(rig.capture->db().reading());
+        }
+    }
+
     TEST_CASE("a view stays as it was while others write and checkpoint") {
         Rig rig;
         App app(rig.path);
