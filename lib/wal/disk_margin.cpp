@@ -12,26 +12,30 @@ constexpr std::chrono::milliseconds kApart{500};
 
 } // namespace
 
-bool DiskMargin::low(std::uint64_t left, std::uint64_t all, Time now) {
-    if (!last_ || now - last_->at >= kApart) {
-        before_ = last_;
-        last_ = Sample{now, left};
-    }
+DiskMargin::Left DiskMargin::left(std::uint64_t left, std::uint64_t all, Time now) {
+    if (samples_.empty() || now - samples_.back().at >= kApart)
+        samples_.push_back({now, left});
+    while (samples_.size() > 1 && now - samples_[1].at >= kReaction)
+        samples_.pop_front();
+    const Sample& before = samples_.front();
     std::uint64_t going = 0;
-    if (before_ && before_->left > left) {
-        const double seconds = std::chrono::duration<double>(now - before_->at).count();
-        const double rate = static_cast<double>(before_->left - left) / seconds;
-        going = static_cast<std::uint64_t>(rate * std::chrono::duration<double>(kReaction).count());
+    if (before.left > left) {
+        // Scaled down, never up: one commit and its checkpoint are no rate.
+        const std::chrono::duration<double> span = now - before.at, reaction = kReaction;
+        going = static_cast<std::uint64_t>(static_cast<double>(before.left - left) *
+                                           std::min(1.0, reaction / span));
     }
-    return left < std::min(all / 10, kEnough) + going;
+    if (left < going)
+        return Left::none;
+    return left < std::min(all / 10, kEnough) + going ? Left::little : Left::enough;
 }
 
-bool DiskMargin::low(const std::string& path) {
+DiskMargin::Left DiskMargin::left(const std::string& path) {
     struct statvfs disk {};
     if (::statvfs(path.c_str(), &disk) != 0)
-        return false;
-    return low(std::uint64_t{disk.f_bavail} * disk.f_frsize,
-               std::uint64_t{disk.f_blocks} * disk.f_frsize, std::chrono::steady_clock::now());
+        return Left::enough;
+    return left(std::uint64_t{disk.f_bavail} * disk.f_frsize,
+                std::uint64_t{disk.f_blocks} * disk.f_frsize, std::chrono::steady_clock::now());
 }
 
 } // namespace zl

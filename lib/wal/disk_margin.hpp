@@ -3,7 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
+#include <deque>
 #include <string>
 
 namespace zl {
@@ -12,12 +12,15 @@ class DiskMargin {
 public:
     using Time = std::chrono::steady_clock::time_point;
 
-    /// Less than a tenth (1 GiB at most) is left of @p all bytes, or at the rate of the last half
-    /// second or more less than that will be in kReaction: a busy machine may not let us look again
-    /// in time.
-    bool low(std::uint64_t left, std::uint64_t all, Time now);
-    /// The same of the file system of @p path; false where it cannot be asked.
-    bool low(const std::string& path);
+    enum class Left {
+        enough,
+        little, ///< less than a tenth (1 GiB at most) of @p all bytes, or will be in kReaction
+        none    ///< none will be in kReaction: a busy machine may not let us look again in time
+    };
+    /// What will be is told by what went in the last kReaction.
+    Left left(std::uint64_t left, std::uint64_t all, Time now);
+    /// The same of the file system of @p path; enough where it cannot be asked.
+    Left left(const std::string& path);
 
     static constexpr std::uint64_t kEnough = std::uint64_t{1} << 30;
     static constexpr std::chrono::milliseconds kReaction{2000};
@@ -27,7 +30,7 @@ private:
         Time at{};
         std::uint64_t left = 0;
     };
-    std::optional<Sample> before_, last_; ///< half a second apart at least
+    std::deque<Sample> samples_; ///< half a second apart; the first is kReaction old, if any is
 };
 
 } // namespace zl

@@ -185,12 +185,15 @@ bool Replicator::Impl::nothing_gets_through() const {
     return !store_works || (since != Steady::time_point{} && Steady::now() > since + kStalled);
 }
 
-/// During an outage, the file system of the database or the cache is nearly full, and what we keep
-/// is a part of it. A disk that is just always nearly full is no reason to stop.
-bool Replicator::Impl::disk_is_low(std::uint64_t ours) {
-    const bool db_low = db_disk.low(capture->db().path()),
-               cache_low = cache_disk.low(options.cache_dir);
-    return nothing_gets_through() && ours >= kCheckpointBytes && (db_low || cache_low);
+/// The file system of the database or the cache runs full, and what we keep is a part of it. One
+/// that is just always nearly full is no reason to stop while the store works, however slowly: then
+/// it counts only that it will be full before we look again.
+bool Replicator::Impl::disk_is_low(std::uint64_t ours, bool outage) {
+    const auto left = std::max(db_disk.left(capture->db().path()), // both: they are samples
+                               cache_disk.left(options.cache_dir));
+    if (left == DiskMargin::Left::enough || ours < kCheckpointBytes)
+        return false;
+    return outage || (left == DiskMargin::Left::none && nothing_gets_through());
 }
 
 std::uint64_t Replicator::Impl::pending_wal() {
@@ -200,16 +203,15 @@ std::uint64_t Replicator::Impl::pending_wal() {
 
 /// While there is no position to capture from, and no store to begin with.
 bool Replicator::Impl::wal_is_too_large() {
-    store_works = false;
     const std::uint64_t wal = capture->db().wal_size();
-    return options.max_wal && (wal > *options.max_wal || disk_is_low(wal));
+    return options.max_wal && (wal > *options.max_wal || disk_is_low(wal, true));
 }
 
 bool Replicator::Impl::hold_back() {
     if (gap_from)
         return true;
     const std::uint64_t cached = state.queue_size().bytes, wal = pending_wal();
-    const bool disk_low = disk_is_low(cached + wal);
+    const bool disk_low = disk_is_low(cached + wal, !store_works);
     if (cached < options.max_cache_size && !disk_low) {
         held_back_since.reset();
         return false;

@@ -47,7 +47,7 @@ struct Replicator::Impl {
     void tick();
     void look_at_place();
     bool nothing_gets_through() const;
-    bool disk_is_low(std::uint64_t ours);
+    bool disk_is_low(std::uint64_t ours, bool outage);
     bool wal_is_too_large();
     std::uint64_t pending_wal();
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so

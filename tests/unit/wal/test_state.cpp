@@ -180,22 +180,29 @@ TEST_SUITE("wal/disk_margin") {
 
     TEST_CASE("a disk is low at a tenth, at 1 GiB, or when it will be before we look again") {
         using std::chrono::milliseconds;
+        using Left = DiskMargin::Left;
         constexpr std::uint64_t kMiB = 1 << 20;
         const DiskMargin::Time t0{};
         DiskMargin still;
-        CHECK(!still.low(5 * kMiB, 40 * kMiB, t0));
-        CHECK(still.low(3 * kMiB, 40 * kMiB, t0 + milliseconds(20)));
-        CHECK(!still.low(1100 * kMiB, 400'000 * kMiB, t0 + milliseconds(2000)));
+        CHECK((still.left(5 * kMiB, 40 * kMiB, t0) == Left::enough));
+        CHECK((still.left(3 * kMiB, 40 * kMiB, t0 + milliseconds(20)) == Left::little));
+        CHECK((still.left(1100 * kMiB, 400'000 * kMiB, t0 + milliseconds(2000)) == Left::enough));
+        DiskMargin burst; // 6 MiB at once are no rate; the same again would have to be too much
+        CHECK((burst.left(26 * kMiB, 100 * kMiB, t0) == Left::enough));
+        CHECK((burst.left(20 * kMiB, 100 * kMiB, t0 + milliseconds(100)) == Left::enough));
+        CHECK((burst.left(9 * kMiB, 100 * kMiB, t0 + milliseconds(600)) == Left::none));
+        CHECK((burst.left(11 * kMiB, 100 * kMiB, t0 + milliseconds(9000)) == Left::enough));
         DiskMargin slow, fast, freed;
         for (int i = 0; i <= 100; ++i) { // 5 s: 1 MiB/s, 6 MiB/s, and growing
             const auto now = t0 + milliseconds(50 * i);
             const auto n = static_cast<std::uint64_t>(i);
-            CHECK(!slow.low(40 * kMiB - n * kMiB / 20, 100 * kMiB, now));
-            // 10 MiB is the tenth, 12 MiB go in the 2 s: low below 22 MiB, which is after 3 s.
-            const bool low = fast.low(40 * kMiB - n * kMiB * 6 / 20, 100 * kMiB, now);
-            if (i < 58 || i > 62)
-                CHECK(low == (i > 60));
-            CHECK(!freed.low(11 * kMiB + n * kMiB, 100 * kMiB, now));
+            CHECK((slow.left(40 * kMiB - n * kMiB / 20, 100 * kMiB, now) == Left::enough));
+            // 10 MiB is the tenth, 12 MiB go in the 2 s: little below 22 MiB, which is after 3 s,
+            // none below 12 MiB, after 4.7 s.
+            const Left left = fast.left(40 * kMiB - n * kMiB * 6 / 20, 100 * kMiB, now);
+            if (i < 58 || (i > 62 && i < 90) || i > 96)
+                CHECK((left == (i > 93 ? Left::none : i > 60 ? Left::little : Left::enough)));
+            CHECK((freed.left(11 * kMiB + n * kMiB, 100 * kMiB, now) == Left::enough));
         }
     }
 }
