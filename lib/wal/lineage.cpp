@@ -182,13 +182,9 @@ void Lineage::resync(const std::string& reason) {
     }
     // What a generation captured after a claim that has no snapshot yet can never be restored, and
     // must not lie in the way of the next one: it was not sent (upload_limit), and is dropped.
-    if (upload_limit(state_) != UINT64_MAX) {
-        std::uint64_t from = claim_sequence(state_);
-        // The claim itself stays if it may be in the store already: its number is used up.
-        if (auto claim = state_.queued(from); !claim || claim->attempted)
-            ++from;
-        state_.drop_queue(from);
-    }
+    // The claim itself stays if it may be in the store already: its number is used up.
+    if (upload_limit(state_) != UINT64_MAX)
+        state_.drop_unsent(claim_sequence(state_));
     new_generation(fork_from(state_.newest()), reason);
 }
 

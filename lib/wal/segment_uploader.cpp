@@ -59,8 +59,8 @@ void SegmentUploader::head_confirmed() {
 }
 
 bool SegmentUploader::send_next(std::uint64_t up_to) {
-    auto next = state_.oldest();
-    if (!next || next->sequence > up_to)
+    auto next = state_.begin_sending(up_to);
+    if (!next)
         return false;
     auto begun = options_.boot_clock();
     if (!confirmed_at_ || begun - *confirmed_at_ > options_.recheck_head) {

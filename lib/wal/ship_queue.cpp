@@ -5,6 +5,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace zl {
 
 using namespace ship_open;
@@ -25,6 +27,17 @@ ShipState::QueueSize ShipState::queue_size() {
         if (first)
             size.oldest_time = first->time;
         return size;
+    });
+}
+
+std::optional<QueuedSegment> ShipState::begin_sending(std::uint64_t up_to) {
+    return locked([&] {
+        auto next = select_segment(db_, "queue", "ORDER BY sequence LIMIT 1");
+        if (next && next->sequence > up_to)
+            next.reset();
+        if (next)
+            sending_ = next->sequence;
+        return next;
     });
 }
 
@@ -78,16 +91,29 @@ void ShipState::adopt(const QueuedSegment& acknowledged) {
     });
 }
 
-void ShipState::drop_queue(std::uint64_t from) {
+void ShipState::drop_from(std::uint64_t from) {
+    put_.clear();
+    drop_rows_from(from);
+    for (const std::string& name : names_in(directory_))
+        if (auto sequence = parse_segment_file(name); sequence && *sequence >= from)
+            remove_file(directory_ + "/" + name);
+    Stmt left(db_, "SELECT count(*), coalesce(sum(size), 0) FROM queue");
+    left.step();
+    queued_ = {left.column_uint(0), left.column_uint(1), std::nullopt};
+}
+
+void ShipState::drop_queue() {
     locked([&] {
-        put_.clear();
-        drop_rows_from(from);
-        for (const std::string& name : names_in(directory_))
-            if (auto sequence = parse_segment_file(name); sequence && *sequence >= from)
-                remove_file(directory_ + "/" + name);
-        Stmt left(db_, "SELECT count(*), coalesce(sum(size), 0) FROM queue");
-        left.step();
-        queued_ = {left.column_uint(0), left.column_uint(1), std::nullopt};
+        drop_from(0);
+        sending_ = 0;
+    });
+}
+
+void ShipState::drop_unsent(std::uint64_t from) {
+    locked([&] {
+        const auto sent =
+            select_segment(db_, "queue", "WHERE attempted ORDER BY sequence DESC LIMIT 1");
+        drop_from(std::max({from, sent ? sent->sequence + 1 : 0, sending_ + 1}));
     });
 }
 

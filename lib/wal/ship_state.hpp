@@ -95,7 +95,7 @@ public:
 
     /// 16 hex digits made at the first opening: this cache directory's identity in segments.
     const std::string& writer() const { return writer_; }
-    /// Notes by name (`db_id`, `replica`, `gap_from`, ...); nullopt/empty = none.
+    /// Notes by name (`db_id`, `replica`, `gap_from` (lineage.hpp), ...); nullopt/empty = none.
     std::optional<std::string> note(const std::string& name);
     void set_note(const std::string& name, const std::string& value);
     void clear_note(const std::string& name);
@@ -147,6 +147,8 @@ public:
     };
     QueueSize queue_size();
     std::string queued_path(std::uint64_t sequence) const;
+    /// The oldest, if it is at most @p up_to: from now on drop_unsent() lets it be.
+    std::optional<QueuedSegment> begin_sending(std::uint64_t up_to);
     /// Durable before the PUT is sent.
     void mark_attempted(std::uint64_t sequence);
     /// The store confirmed it: one transaction moves the row into the catalogue and the
@@ -161,10 +163,12 @@ public:
     /// claim follows. The queue must be empty. An id of zeros: there is no such segment, only
     /// numbers up to its sequence are used up (a replica that vanished).
     void adopt(const QueuedSegment& acknowledged);
-    /// Drop the queue from that sequence on (the files too), position and hashes: when the replica
-    /// turned out to be another's, or what follows a claim can never be restored. Never a segment
-    /// that a PUT was attempted of, unless the number is another's.
-    void drop_queue(std::uint64_t from = 0);
+    /// Drop the queue (the files too), position and hashes: the replica turned out to be another's,
+    /// the numbers too. Nothing is being sent meanwhile.
+    void drop_queue();
+    /// The same from that sequence on, as what follows a claim can never be restored; but not a
+    /// segment that a PUT was attempted of, or that is on its way at this moment.
+    void drop_unsent(std::uint64_t from);
 
     // ---- catalogue: what the store holds, for merging and retention ----
     void add_entry(const CatalogueEntry& entry);
@@ -189,6 +193,7 @@ private:
     void check_consistent();
     void settle_files();
     void drop_rows_from(std::uint64_t sequence);
+    void drop_from(std::uint64_t sequence);
     void write_put();
     void publish_file(int fd, const QueuedSegment& segment);
     QueuedSegment newest_locked();
@@ -200,6 +205,7 @@ private:
     bool broken_ = false;
     std::vector<PageHash> put_; ///< not written yet
     QueueSize queued_;          ///< without oldest_time
+    std::uint64_t sending_ = 0; ///< the last one that begin_sending() gave
 };
 
 } // namespace zl

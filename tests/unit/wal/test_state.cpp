@@ -265,6 +265,8 @@ TEST_SUITE("wal/ship state") {
             QueuedSegment q = *state.oldest();
             CHECK(q.sequence == n);
             CHECK_FALSE(q.attempted);
+            CHECK_FALSE(state.begin_sending(n - 1));
+            CHECK(state.begin_sending(n)->id == q.id);
             state.mark_attempted(n);
             CHECK(state.oldest()->attempted);
             state.acknowledge(n, kKeys.segment(n));
@@ -279,6 +281,22 @@ TEST_SUITE("wal/ship state") {
         state.move_wal(std::nullopt);
         CHECK_FALSE(state.position()->wal);
         CHECK(state.position()->page_count == 300);
+    }
+
+    TEST_CASE("what was sent, or is being sent, is not dropped with what follows it") {
+        TempDir dir;
+        ShipState state(dir.path + "/app.db.zl");
+        for (std::uint32_t n = 1; n <= 4; ++n)
+            capture(state, n);
+        REQUIRE(state.begin_sending(9));
+        state.drop_unsent(1); // another thread's wish, while the PUT is under way
+        CHECK(state.newest().sequence == 1);
+        CHECK(files(state.directory()).size() == 1);
+        state.mark_attempted(1);
+        ShipState(dir.path + "/app.db.zl").drop_unsent(1); // the next run
+        CHECK(state.queued(1));
+        state.drop_queue();
+        CHECK_FALSE(state.oldest());
     }
 
     TEST_CASE("a segment out of order, or of another position, is our bug") {
