@@ -15,6 +15,7 @@ constexpr const char* kDbId = "db_id";
 constexpr const char* kGeneration = "generation";    // the newest
 constexpr const char* kClaim = "claim_sequence";     // of that
 constexpr const char* kOpened = "opened_generation"; // has a snapshot that metadata names
+constexpr const char* kGapFrom = "gap_from";
 
 /// A branch right after @p last.
 Fork fork_from(const QueuedSegment& last) {
@@ -83,6 +84,7 @@ void Lineage::settle(const ReplicaHead& head, Capture::Continuity continuity,
                            !head.metadata->latest_snapshot.empty();
         state_.set_note(kClaim, std::to_string(last.sequence));
         state_.set_note(kOpened, named ? last.generation : "");
+        state_.clear_note(kGapFrom);
         log_.info("the database equals segment " + std::to_string(last.sequence) +
                   " of the replica: going on from there");
         return;
@@ -150,20 +152,21 @@ void Lineage::new_generation(Fork fork, const std::string& reason) {
     const std::string generation = random_id();
     log_.info("new generation " + generation + ": " + reason);
     fork.reason = reason;
-    fork.gap_from = gap_from_;
+    fork.gap_from = gap(state_);
     capture_.rehash();
     state_.set_note(kClaim, std::to_string(fork.claim_sequence));
     state_.set_note("parent", fork.parent);
     state_.set_note("fork_sequence", std::to_string(fork.fork_sequence));
     identify(state_.note(kDbId).value_or(random_id()), generation);
     capture_.begin_generation(fork);
-    gap_from_.reset();
+    state_.clear_note(kGapFrom);
 }
 
 void Lineage::go_on(Capture::Continuity continuity, const std::string& reason) {
     identify(state_.note(kDbId).value_or(random_id()), capture_.position()->generation);
     if (continuity == Capture::Continuity::lost)
-        resync(reason);
+        return resync(reason);
+    state_.clear_note(kGapFrom); // nobody restarted the WAL meanwhile: nothing is lost
 }
 
 bool Lineage::settle_offline(Capture::Continuity continuity, const std::string& reason) {
@@ -176,10 +179,8 @@ bool Lineage::settle_offline(Capture::Continuity continuity, const std::string& 
 void Lineage::resync(const std::string& reason) {
     log_.info("continuity lost: " + reason);
     ++resyncs_;
-    if (capture_.compare(reason, gap_from_)) {
-        gap_from_.reset();
-        return;
-    }
+    if (capture_.compare(reason, gap(state_)))
+        return state_.clear_note(kGapFrom);
     // What a generation captured after a claim that has no snapshot yet can never be restored, and
     // must not lie in the way of the next one: it was not sent (upload_limit), and is dropped.
     // The claim itself stays if it may be in the store already: its number is used up.
@@ -195,6 +196,20 @@ std::uint64_t Lineage::upload_limit(ShipState& state) {
     // Noted before it is captured: until then everything queued is of the generation before.
     const std::uint64_t claim = claim_sequence(state);
     return claim > state.newest().sequence ? UINT64_MAX : claim;
+}
+
+void Lineage::begin_gap(ShipState& state, TimePoint from) {
+    state.set_note(kGapFrom, format_rfc3339(from));
+}
+
+std::optional<TimePoint> Lineage::gap(ShipState& state) {
+    const auto noted = state.note(kGapFrom);
+    if (!noted)
+        return std::nullopt;
+    const TimePoint from = parse_time(*noted);
+    // Killed between the segment that tells of it and the end of the note.
+    const auto at = state.position();
+    return at && at->time > from ? std::nullopt : std::optional(from);
 }
 
 void Lineage::opened(ShipState& state, const std::string& generation) {

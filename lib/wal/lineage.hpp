@@ -28,10 +28,13 @@ public:
     bool settle_offline(Capture::Continuity continuity, const std::string& reason);
     /// Continuity was lost while running: the difference, or a new generation.
     void resync(const std::string& reason);
-    /// The read lock was given up: moments from then to the next resync are lost, and it says so.
-    void after_gap(std::optional<TimePoint> gap_from) { gap_from_ = gap_from; }
-
     // From any thread:
+    /// The read lock is about to be given up (W8): moments after @p from are lost, unless the WAL
+    /// turns out to be continued. Durable, so that the segment or claim that ends it says so also
+    /// after a kill.
+    static void begin_gap(ShipState& state, TimePoint from);
+    /// The gap that no segment tells of yet.
+    static std::optional<TimePoint> gap(ShipState& state);
     /// Upload segments only up to here until the generation has a snapshot that metadata names.
     static std::uint64_t upload_limit(ShipState& state);
     /// The snapshot of @p generation is in place.
@@ -52,7 +55,6 @@ private:
     ShipState& state_;
     Options options_;
     Log& log_;
-    std::optional<TimePoint> gap_from_;
     std::uint64_t resyncs_ = 0;
 };
 

@@ -3,10 +3,17 @@
 
 namespace zl {
 
+namespace {
+
+/// A capture thread that is well says something once a second.
+constexpr Millis kSilent{3000};
+
+} // namespace
+
 Replicator::Impl::Impl(ObjectStore& store_, ReplicaKeys keys_, ReplicatorOptions options_,
                        Log& log_)
     : store(store_), keys(std::move(keys_)), options(std::move(options_)), log(log_),
-      state(options.cache_dir) {
+      state(options.cache_dir), gap_from(Lineage::gap(state)) {
     monitor.update([&](ShipStatus& s) {
         s.running = true;
         s.state = "starting";
@@ -88,6 +95,7 @@ bool Replicator::Impl::run(std::stop_token stop) {
     if (!monitor.failure())
         drained = drain({}, Steady::now() + options.drain_timeout);
     drained_out = true;
+    published_at = Steady::time_point{};
     if (options.break_off && !drained)
         options.break_off();
     stop_threads();
@@ -120,8 +128,6 @@ bool Replicator::Impl::drain(std::stop_token stop, std::optional<Steady::time_po
         look_at_place();
         if (!capture) // deleted: what was committed into it is captured already
             captured = true;
-        if (capture && gap_from)
-            end_gap();
         if (!captured)
             captured = capture_all(true);
         serve_view();
@@ -191,8 +197,14 @@ bool Replicator::Impl::monitor_failed() const {
     return monitor.failure() != nullptr;
 }
 
+/// What it says of the capture thread is as of then: when that hangs, it is the lag that shows it.
 ShipStatus Replicator::Impl::status() const {
-    return monitor.get();
+    ShipStatus s = monitor.get();
+    const Steady::time_point last = published_at;
+    const auto silent = std::chrono::duration_cast<Millis>(Steady::now() - last);
+    if (last != Steady::time_point{} && silent > kSilent)
+        s.lag += silent;
+    return s;
 }
 
 Replicator::Replicator(ObjectStore& store, ReplicaKeys keys, ReplicatorOptions options, Log& log)
@@ -235,6 +247,7 @@ std::optional<ShipStatus> stopped_status(const std::string& cache_dir) {
         s.durable_sequence = last.sequence;
         if (last.sequence > 0)
             s.durable_time = last.time;
+        s.gap_from = Lineage::gap(state);
         const auto queue = state.queue_size();
         s.pending_segments = queue.segments;
         s.pending_bytes = queue.bytes;

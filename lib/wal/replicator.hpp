@@ -2,7 +2,7 @@
 ///
 /// Three threads: capture (live WAL -> segments in the cache; checkpoints; the control of it all),
 /// upload (cache -> store, in order; snapshots and metadata come in between), keep (merging and
-/// retention). Capture never waits for the store.
+/// retention). Capture never waits for the store, but in start().
 #pragma once
 
 #include "base/report.hpp"

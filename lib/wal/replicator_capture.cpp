@@ -47,6 +47,8 @@ void Replicator::Impl::attach() {
     lost_reason.clear();
     continuity = capture->attach(lost_reason);
     is_settled = false;
+    if (!uncaptured_since)
+        uncaptured_since = gap_from.value_or(clock.now());
     if (gap_from) // the outage goes on: this file's WAL is not to be kept either
         capture->db().end_read();
     watch.watch(capture->db().path() + "-wal");
@@ -60,6 +62,7 @@ void Replicator::Impl::detach(const std::string& why) {
     view_cancel = true;
     while (view_in_use) // its pages are read through our descriptors
         monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
+    end_look();
     resyncs_before += lineage->resyncs();
     lineage.reset();
     capture.reset();
@@ -69,38 +72,75 @@ void Replicator::Impl::detach(const std::string& why) {
 bool Replicator::Impl::settled() {
     if (is_settled)
         return true;
-    if (!capture || gap_from || Steady::now() < next_look)
+    if (!capture || Steady::now() < next_look || (gap_from && !gap_may_end()))
         return false;
-    next_look = Steady::now() + kLookAgain;
-    // Let go of while there was nothing to go on from: not taken again before the store answers.
-    const bool let_go = !capture->db().reading() && !state.position();
-    if (!capture->db().reading() && !let_go)
+    // Let go of: not taken again before the store answers.
+    const bool was_let_go = !capture->db().reading() && (gap_from || !state.position());
+    if (!capture->db().reading() && !was_let_go)
         continuity = capture->attach(lost_reason);
     std::optional<Error> unreachable;
-    std::lock_guard one_at_a_time(lineage_mutex);
     try {
-        const ReplicaHead head = read_replica_head(store, keys);
-        if (let_go)
-            continuity = capture->attach(lost_reason);
-        lineage->settle(head, continuity, lost_reason);
-        std::lock_guard lock(metadata_mutex);
-        metadata = head.metadata;
+        const std::optional<ReplicaHead> head = look_at_head();
+        if (head) {
+            if (was_let_go)
+                continuity = capture->attach(lost_reason);
+            if (gap_from && continuity == Capture::Continuity::lost)
+                lost_reason = "an outage of the store outlasted --max-wal";
+            gap_from.reset();
+            lineage->settle(*head, continuity, lost_reason);
+        } else if (Steady::now() < head_asked + kLookAgain) {
+            return false;
+        }
+        head_unknown = !head;
     } catch (const Error& e) {
+        end_look();
+        next_look = Steady::now() + kLookAgain;
         if (e.kind() != ErrorKind::transient)
             throw;
         unreachable = e;
+        head_unknown = true;
     }
     // Without the store: what is committed is captured all the same, if we know where we are. The
     // uploader looks at the head before it sends anything (W7).
-    if (unreachable && (let_go || !lineage->settle_offline(continuity, lost_reason))) {
-        // Nothing is lost by letting go: the first thing to be shipped is a snapshot.
-        if (wal_is_too_large())
-            capture->db().end_read();
-        throw *unreachable;
+    if (head_unknown && (was_let_go || !lineage->settle_offline(continuity, lost_reason))) {
+        if (unreachable)
+            throw *unreachable;
+        return false; // the answer may still come
     }
+    end_look();
     is_settled = true;
-    changed();
+    head_unknown = false;
+    held_back_since.reset();
     return true;
+}
+
+/// The head of the replica; nullopt: not yet. The upload thread reads it, and sends nothing from
+/// then on to end_look(). Throws what reading it throws.
+std::optional<ReplicaHead> Replicator::Impl::look_at_head() {
+    if (!upload_thread.joinable()) // start(): nobody else is there yet
+        return read_head();
+    if (!head_answer.valid()) {
+        {
+            std::lock_guard lock(handover);
+            head_answer = head_wanted.emplace().get_future();
+            look_under_way = ++looks;
+        }
+        head_asked = Steady::now();
+        changed();
+    }
+    if (head_answer.wait_for(Millis(0)) != std::future_status::ready)
+        return std::nullopt;
+    return head_answer.get();
+}
+
+void Replicator::Impl::end_look() {
+    {
+        std::lock_guard lock(handover);
+        head_wanted.reset();
+        look_under_way = 0;
+    }
+    head_answer = {};
+    changed();
 }
 
 void Replicator::Impl::trouble(const std::string& what, const Error& error) {
@@ -118,21 +158,16 @@ void Replicator::Impl::tick() {
         look_at_place();
         if (!capture)
             return publish();
-        if (gap_from)
-            end_gap();
-        else if (is_settled && !capture->db().reading()) { // a checkpoint could not take it again
+        if (is_settled && !capture->db().reading()) { // a checkpoint could not take it again
             is_settled = false;
             next_look = {};
         }
-        if (!gap_from && settled() && !hold_back()) {
+        const bool held_back = hold_back();
+        if (settled() && !held_back) {
             capture_all(flushes_asked > flushes_done);
-            if (!gap_from)
+            if (is_settled)
                 maybe_checkpoint();
         }
-        // Nothing to go on from, and the store does not answer: the WAL is not kept for ever.
-        if (!is_settled && !gap_from && !last_trouble.empty() && capture->db().reading() &&
-            !state.position() && wal_is_too_large())
-            capture->db().end_read();
         serve_view();
         if (is_settled && !last_trouble.empty()) {
             last_trouble.clear();
@@ -157,13 +192,18 @@ void Replicator::Impl::look_at_place() {
     if (capture) {
         const LiveDb::Place place = capture->db().place();
         if (place == LiveDb::Place::same) {
-            if (is_settled && !gap_from &&
+            if (is_settled &&
                 (capture->file_was_written_over() || snapshot_differs.exchange(false)))
                 lost("the database file was changed outside of its WAL");
             return;
         }
-        if (!gap_from && is_settled && !hold_back())
+        if (is_settled && !hold_back())
             capture_all(true);
+        if (view_in_use) { // a request of the snapshot's may take long: detach() would wait for it
+            view_cancel = true;
+            next_place = {};
+            return;
+        }
         detach(place == LiveDb::Place::absent ? "deleted"
                                               : "the file, its -wal or its -shm was replaced");
     }
@@ -178,89 +218,114 @@ void Replicator::Impl::look_at_place() {
     }
 }
 
-/// An outage, or what may become one: requests are retried for long before they count as failed,
-/// and the disk may be full by then.
-bool Replicator::Impl::nothing_gets_through() const {
+/// Nothing gets through that would free what we keep.
+bool Replicator::Impl::is_outage() {
+    return !store_works || (!is_settled && head_unknown) ||
+           (!snapshot_works && upload_limit() != UINT64_MAX);
+}
+
+/// What may become an outage: requests are retried for long before they count as failed.
+bool Replicator::Impl::is_sending_for_long() const {
     const Steady::time_point since = sending_since;
-    return !store_works || (since != Steady::time_point{} && Steady::now() > since + kStalled);
+    return since != Steady::time_point{} && Steady::now() > since + kStalled;
 }
 
 /// The file system of the database or the cache runs full, and what we keep is a part of it. One
-/// that is just always nearly full is no reason to stop while the store works, however slowly: then
-/// it counts only that it will be full before we look again.
-bool Replicator::Impl::disk_is_low(std::uint64_t ours, bool outage) {
+/// that is just always nearly full is no reason to stop while the store works, however slowly (a
+/// long request, a first snapshot): then it counts only that it will be full before we look again.
+bool Replicator::Impl::disk_is_low(std::uint64_t ours) {
     const auto left = std::max(db_disk.left(capture->db().path()), // both: they are samples
                                cache_disk.left(options.cache_dir));
     if (left == DiskMargin::Left::enough || ours < kCheckpointBytes)
         return false;
-    return outage || (left == DiskMargin::Left::none && nothing_gets_through());
+    return is_outage() || (left == DiskMargin::Left::none &&
+                           (is_sending_for_long() || !is_settled || upload_limit() != UINT64_MAX));
 }
 
 std::uint64_t Replicator::Impl::pending_wal() {
-    return capture->pending_frames().value_or(0) *
-           (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
-}
-
-/// While there is no position to capture from, and no store to begin with.
-bool Replicator::Impl::wal_is_too_large() {
-    const std::uint64_t wal = capture->db().wal_size();
-    return options.max_wal && (wal > *options.max_wal || disk_is_low(wal, true));
+    const auto& at = capture->position();
+    // Without a position all of it is kept, for the generation to come or the comparison.
+    const std::uint64_t frames = at && at->wal
+                                     ? capture->pending_frames().value_or(0)
+                                     : capture->db().index().value_or(WalIndex{}).max_frame;
+    return frames * (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
 }
 
 bool Replicator::Impl::hold_back() {
-    if (gap_from)
-        return true;
+    if (!capture->db().reading())
+        return true; // let go of already
     const std::uint64_t cached = state.queue_size().bytes, wal = pending_wal();
-    const bool disk_low = disk_is_low(cached + wal, !store_works);
-    if (cached < options.max_cache_size && !disk_low) {
+    const bool disk_low = disk_is_low(cached + wal);
+    const bool full = is_settled && cached >= options.max_cache_size;
+    if (is_settled && !full && !disk_low) {
         held_back_since.reset();
         return false;
     }
     if (!held_back_since)
         held_back_since = Steady::now();
-    monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
+    if (full || disk_low)
+        monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
     // A store that works will have taken the cache soon; one that is slower than the commits for
     // long is as bad as none.
     // The first snapshot of a generation must come first, however slowly.
     const bool slow = Steady::now() > *held_back_since + kSlowStore && upload_limit() == UINT64_MAX;
-    if (one_shot || !(slow || !store_works || disk_low) || !options.max_wal ||
-        (wal <= *options.max_wal && !disk_low))
-        return true;
-    view_cancel = true; // a snapshot under way fails its checksum, or at its next read
-    gap_from = capture->position() ? capture->position()->time : clock.now();
-    capture->db().end_read();
-    log.warn(std::string(store_works ? "the store is slower than the commits"
-                                     : "the store cannot be reached") +
-             " and the WAL grew to " + format_size(wal) +
-             ": letting go of it so that the disk does not fill. Moments from " +
-             format_rfc3339(*gap_from) + " on are lost until the store is back");
+    const bool too_large = options.max_wal && wal > *options.max_wal && (slow || is_outage());
+    if (!one_shot && options.max_wal && (too_large || disk_low))
+        let_go(cached + wal);
     return true;
 }
 
-/// After the outage: the latest state in one segment, marked with the gap; unless nobody restarted
-/// the WAL meanwhile, then nothing is lost.
-void Replicator::Impl::end_gap() {
-    monitor.update([](ShipStatus& s) { s.state = "gap"; });
-    // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock.
-    const bool needs_snapshot = upload_limit() != UINT64_MAX;
-    if (nothing_gets_through() ||
-        (!needs_snapshot && state.queue_size().bytes > options.max_cache_size / 2))
-        return;
-    continuity = capture->attach(lost_reason);
-    if (continuity == Capture::Continuity::lost)
-        lost_reason = "an outage of the store outlasted --max-wal";
-    lineage->after_gap(gap_from);
-    gap_from.reset();
-    held_back_since.reset();
+void Replicator::Impl::let_go(std::uint64_t waiting) {
+    view_cancel = true; // a snapshot under way fails its checksum, or at its next read
+    end_look();
+    const std::string why = !store_works || !is_settled ? "the store cannot be reached"
+                            : is_outage()               ? "a snapshot cannot be stored"
+                                                        : "the store is slower than the commits";
+    const auto position = state.position();
+    if (position) {
+        gap_from = position->time;
+        try {
+            Lineage::begin_gap(state, *gap_from);
+        } catch (const Error& e) { // on a full disk, which is what it is about
+            log.warn(std::string("the gap is not noted for the next run: ") + e.what());
+        }
+        if (!uncaptured_since)
+            uncaptured_since = gap_from;
+    }
+    capture->db().end_read();
     is_settled = false;
-    next_look = {};
+    held_back_since.reset();
+    const std::string what = why + ", " + format_size(waiting) +
+                             " wait in the WAL and the cache: letting go of it so that the disk "
+                             "does not fill";
+    if (position)
+        log.warn(what + ". Moments from " + format_rfc3339(*gap_from) +
+                 " on are lost until the store is back");
+    else
+        log.info(what); // a snapshot is to come first, so nothing is lost
+}
+
+/// The store works, and there is room for the latest state. That is one segment, marked with the
+/// gap; unless nobody restarted the WAL meanwhile, then nothing is lost.
+bool Replicator::Impl::gap_may_end() {
+    if (!upload_thread.joinable()) // start(): the head will tell
+        return true;
+    if (!store_works || is_sending_for_long())
+        return false;
+    // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock,
+    // and is tried again at its own pace.
+    if (upload_limit() != UINT64_MAX) {
+        std::lock_guard lock(handover);
+        return view_wanted.has_value();
+    }
+    return state.queue_size().bytes <= options.max_cache_size / 2;
 }
 
 /// true: everything that was committed at the call is in the cache. With writers at work there is
 /// always something newer, so the goal is set once.
 bool Replicator::Impl::capture_all(bool even_if_early) {
     const std::uint64_t asked = flushes_asked;
-    if (!capture || !settled() || gap_from)
+    if (!capture || !settled())
         return false;
     const auto goal = capture->committed();
     const auto pending = capture->pending_frames();
@@ -299,7 +364,6 @@ bool Replicator::Impl::capture_all(bool even_if_early) {
 }
 
 void Replicator::Impl::lost(const std::string& reason) {
-    std::lock_guard one_at_a_time(lineage_mutex);
     lineage->resync(reason);
     changed();
 }
@@ -331,7 +395,7 @@ void Replicator::Impl::maybe_checkpoint() {
 /// The keep thread asked for the state at the position.
 void Replicator::Impl::serve_view() {
     std::lock_guard lock(handover);
-    if (!view_wanted || !capture || !is_settled || gap_from)
+    if (!view_wanted || !capture || !is_settled)
         return;
     try {
         view_cancel = false;
@@ -351,6 +415,7 @@ void Replicator::Impl::changed() {
 }
 
 void Replicator::Impl::publish(bool always) {
+    published_at = Steady::now();
     // The state is asked only when there is news: an idle shipper costs next to nothing.
     const auto pending_now = capture ? capture->pending_frames() : std::nullopt;
     if (!always && changes == published && pending_now == 0U && Steady::now() < next_publish)
@@ -359,6 +424,8 @@ void Replicator::Impl::publish(bool always) {
     next_publish = Steady::now() + kPublishEvery;
     const auto queue = state.queue_size();
     const QueuedSegment last = state.acknowledged();
+    // Without its snapshot nothing of a generation can be restored, from its claim on.
+    const bool only_claimed = last.sequence >= upload_limit(), outage = is_outage();
     const TimePoint now = clock.now();
     const auto position = capture ? capture->position() : std::nullopt;
     const auto& pending = pending_now;
@@ -366,7 +433,7 @@ void Replicator::Impl::publish(bool always) {
         s.conditional = conditional;
         s.captured_sequence = state.newest().sequence;
         s.durable_sequence = last.sequence;
-        if (last.sequence > 0)
+        if (last.sequence > 0 && !only_claimed)
             s.durable_time = last.time;
         s.pending_segments = queue.segments;
         s.pending_bytes = queue.bytes;
@@ -382,13 +449,10 @@ void Replicator::Impl::publish(bool always) {
             s.wal_bytes = capture->db().wal_size();
             s.resyncs = resyncs_before + lineage->resyncs();
         }
-        s.lag = Millis(0);
-        if (capture && !is_settled && s.started) // nothing is known to be durable
-            s.lag = now - *s.started;
-        else if (queue.oldest_time)
-            s.lag = now - *queue.oldest_time;
-        else if (uncaptured_since && s.wal_frames_pending > 0)
-            s.lag = now - *uncaptured_since;
+        std::optional<TimePoint> oldest = only_claimed ? last.time : queue.oldest_time;
+        if (!oldest && (s.wal_frames_pending > 0 || !is_settled))
+            oldest = uncaptured_since;
+        s.lag = oldest ? now - *oldest : Millis(0);
         s.lag = std::max(s.lag, Millis(0));
         if (s.state == "draining")
             return;
@@ -400,7 +464,7 @@ void Replicator::Impl::publish(bool always) {
             s.state = "backpressure";
         else if (!is_settled)
             s.state = "starting";
-        else if (!last_trouble.empty() || !store_works)
+        else if (!last_trouble.empty() || outage)
             s.state = "retrying";
         else
             s.state = view_in_use ? "snapshot" : "streaming";
@@ -409,7 +473,7 @@ void Replicator::Impl::publish(bool always) {
 
 Millis Replicator::Impl::time_to_wait() const {
     const Millis idle = watch.works() ? kIdleWait : kBlindWait;
-    if (!capture || !is_settled || gap_from)
+    if (!capture || !is_settled)
         return Millis(250);
     if (flushes_asked > flushes_done)
         return kHotWait;

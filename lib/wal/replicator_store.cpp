@@ -46,6 +46,10 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
     while (!stop.stop_requested()) {
         try {
             const std::uint64_t seen = changes;
+            if (look_under_way != 0) {
+                answer_look(stop);
+                continue;
+            }
             if (!has_sendable()) {
                 monitor.wait_until(Steady::now() + kLookEvery,
                                    [&] { return stop.stop_requested() || changes != seen; });
@@ -56,7 +60,7 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
                 uploader = std::make_unique<SegmentUploader>(store, keys, state, how, log);
             }
             sending_since = Steady::now();
-            while (!stop.stop_requested() && send_one()) {
+            while (!stop.stop_requested() && look_under_way == 0 && send_one()) {
                 sending_since = Steady::now();
                 monitor.update([&](ShipStatus& s) {
                     s.last_wal_sync = now_wall();
@@ -108,8 +112,39 @@ void Replicator::Impl::upload_loop(std::stop_token stop) {
 }
 
 bool Replicator::Impl::send_one() {
-    std::lock_guard lock(lineage_mutex);
+    std::lock_guard lock(head_mutex);
     return uploader->send_next(upload_limit());
+}
+
+/// For the capture thread, which then settles what it means: nothing moves meanwhile.
+void Replicator::Impl::answer_look(std::stop_token stop) {
+    std::lock_guard in_order(head_mutex);
+    std::optional<std::promise<ReplicaHead>> asked;
+    std::uint64_t number = 0;
+    {
+        std::lock_guard lock(handover);
+        asked.swap(head_wanted);
+        number = look_under_way;
+    }
+    if (!asked)
+        return;
+    try {
+        asked->set_value(read_head());
+    } catch (...) {
+        asked->set_exception(std::current_exception());
+    }
+    watch.wake();
+    std::stop_callback wake(stop, [this] { monitor.notify(); });
+    const auto over = [&] { return look_under_way != number || stop.stop_requested(); };
+    while (!monitor.wait_until(Steady::now() + kLookEvery, over)) {
+    }
+}
+
+ReplicaHead Replicator::Impl::read_head() {
+    ReplicaHead head = read_replica_head(store, keys);
+    std::lock_guard lock(metadata_mutex);
+    metadata = head.metadata;
+    return head;
 }
 
 bool Replicator::Impl::probe_conditional() {
@@ -158,9 +193,17 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
         } catch (const Interrupted&) {
             return;
         } catch (const Error& e) {
-            monitor.update([&](ShipStatus& s) { s.last_error = e.what(); });
             if (stop.stop_requested())
                 return;
+            const bool needed = upload_limit() != UINT64_MAX;
+            if (needed) // without it nothing can be restored, however much is sent
+                snapshot_works = false;
+            monitor.update([&](ShipStatus& s) {
+                s.failed_uploads += needed;
+                s.last_error = e.what();
+            });
+            changed();
+            watch.wake();
             if (one_shot || e.kind() == ErrorKind::fenced) {
                 monitor.fail(std::current_exception());
                 return watch.wake();
@@ -229,19 +272,28 @@ bool Replicator::Impl::snapshot_due() {
     return now >= made + options.snapshot_interval || now < made;
 }
 
-void Replicator::Impl::take_snapshot(std::stop_token stop) {
-    std::future<std::optional<Capture::View>> answer;
-    {
-        std::lock_guard lock(handover);
-        if (stop.stop_requested())
-            return;
-        view_wanted.emplace();
-        answer = view_wanted->get_future();
+std::optional<Capture::View> Replicator::Impl::wait_for_view(std::stop_token stop) {
+    for (;; pause(stop, Millis(200))) {
+        std::future<std::optional<Capture::View>> answer;
+        {
+            std::lock_guard lock(handover);
+            if (stop.stop_requested())
+                return std::nullopt;
+            view_wanted.emplace();
+            answer = view_wanted->get_future();
+        }
+        watch.wake();
+        if (auto view = answer.get())
+            return view;
     }
-    watch.wake();
-    std::optional<Capture::View> view = answer.get();
+}
+
+void Replicator::Impl::take_snapshot(std::stop_token stop) {
+    // Of one who was overtaken it would be useless. And a gap ends for it (gap_may_end).
+    own_head();
+    std::optional<Capture::View> view = wait_for_view(stop);
     if (!view)
-        return pause(stop, Millis(200));
+        return;
     struct Release {
         Impl& impl;
         ~Release() {
@@ -250,6 +302,7 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
             impl.watch.wake();
         }
     } release{*this};
+    snapshot_works = true; // until it fails
     const ShipPosition& at = view->position;
     SnapshotHeader header;
     header.db_id = state.note("db_id").value_or("");
@@ -264,14 +317,13 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
         // A clock that was set back must not reuse a key.
         if (auto before = keys.parse_snapshot(e.key))
             header.created_at = std::max(header.created_at, *before + Millis(1));
-    own_head(); // of one who was overtaken it would be useless
     SnapshotUpload upload{store, keys, state, options.level, options.jobs};
     CatalogueEntry made;
     try {
         made = upload.run(*view->pages, header, at.checksum);
     } catch (const SnapshotDiffers& e) {
         if (view_cancel) // the read lock was let go under it
-            return;
+            throw Error(ErrorKind::transient, "the snapshot was broken off");
         // Changed outside of SQLite, or the disk is damaged: the capture thread compares all pages,
         // and the replica gets what is there now. The states before stay restorable.
         log.warn(std::string(e.what()) + ": comparing all of it");
@@ -283,6 +335,7 @@ void Replicator::Impl::take_snapshot(std::stop_token stop) {
     monitor.update([&](ShipStatus& s) {
         s.last_snapshot_time = made.time;
         s.last_snapshot_sequence = made.range.last;
+        s.last_error.clear();
     });
     log.info("snapshot " + made.key + ", " + format_size(made.size));
     write_metadata(false);
@@ -330,7 +383,7 @@ ReplicaMetadata Replicator::Impl::next_metadata() {
 /// The head as it is now. Throws fenced when it is not ours: who was overtaken must not write what
 /// readers start from.
 ReplicaHead Replicator::Impl::own_head() {
-    std::lock_guard lock(lineage_mutex);
+    std::lock_guard lock(head_mutex);
     ReplicaHead head = read_replica_head(store, keys);
     if (!head.segment)
         throw Error(ErrorKind::data, "the replica of " + options.name + " has no segments any more");
@@ -345,7 +398,7 @@ ReplicaHead Replicator::Impl::own_head() {
 }
 
 void Replicator::Impl::write_metadata(bool released) {
-    // Before the lock: settled() takes lineage_mutex first, then metadata_mutex.
+    // Before the lock: read_head() is called with head_mutex held.
     ReplicaHead head = own_head();
     std::lock_guard lock(metadata_mutex);
     metadata = std::move(head.metadata); // others may have written into it

@@ -20,7 +20,7 @@ struct ShipStatus {
     bool conditional = true;               ///< a second writer is prevented, not only detected
     std::uint64_t captured_sequence = 0;   ///< in the cache
     std::uint64_t durable_sequence = 0;    ///< confirmed by the store
-    std::optional<TimePoint> durable_time; ///< everything committed by then is in the store
+    std::optional<TimePoint> durable_time; ///< everything committed by then can be restored
     std::uint64_t pending_segments = 0, pending_bytes = 0;
     std::uint64_t wal_frames = 0;         ///< in the live WAL
     std::uint64_t wal_frames_pending = 0; ///< of those, not yet captured
@@ -32,7 +32,8 @@ struct ShipStatus {
     std::uint64_t failed_uploads = 0;       ///< since the start
     std::uint64_t resyncs = 0;              ///< since the start
     std::optional<TimePoint> gap_from; ///< moments from here on are lost until the next segment
-    /// 0 when everything committed is in the store; else the age of the oldest that is not.
+    /// 0 when everything committed is in the store and can be restored; else the age of the oldest
+    /// that is not, or how long the capture thread has not said anything.
     Millis lag{0};
     std::string last_error;
     std::optional<TimePoint> started;

@@ -499,6 +499,36 @@ TEST_SUITE("wal/capture") {
         }
     }
 
+    TEST_CASE("a gap is told once, by the segment that ends it, also after a kill") {
+        Rig rig;
+        App app(rig.path);
+        app.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, v)");
+        rig.open();
+        auto again = [&] {
+            rig.close();
+            rig.open();
+        };
+        // Nobody restarted the WAL: nothing is lost, and nothing is said of it.
+        Lineage::begin_gap(*rig.state, rig.capture->position()->time);
+        app.exec("INSERT INTO t(v) VALUES(1)");
+        again();
+        CHECK_FALSE(Lineage::gap(*rig.state));
+        rig.ship();
+
+        const TimePoint from = rig.capture->position()->time;
+        Lineage::begin_gap(*rig.state, from);
+        rig.close();
+        app.exec("INSERT INTO t(v) VALUES(2); PRAGMA wal_checkpoint(TRUNCATE)");
+        rig.state = std::make_unique<ShipState>(rig.dir / "cache");
+        CHECK((Lineage::gap(*rig.state) == from));
+        again();
+        CHECK_FALSE(Lineage::gap(*rig.state));
+        rig.prove(app, kAll);
+        // Killed before the note went: what tells of it is in the queue already.
+        Lineage::begin_gap(*rig.state, from);
+        CHECK_FALSE(Lineage::gap(*rig.state));
+    }
+
     TEST_CASE("a view stays as it was while others write and checkpoint") {
         Rig rig;
         App app(rig.path);
