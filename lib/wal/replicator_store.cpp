@@ -141,7 +141,7 @@ void Replicator::Impl::answer_look(std::stop_token stop) {
 }
 
 ReplicaHead Replicator::Impl::read_head() {
-    ReplicaHead head = read_replica_head(store, keys);
+    ReplicaHead head = read_replica_head(store, keys, state.acknowledged().sequence);
     std::lock_guard lock(metadata_mutex);
     metadata = head.metadata;
     return head;
@@ -384,7 +384,7 @@ ReplicaMetadata Replicator::Impl::next_metadata() {
 /// readers start from.
 ReplicaHead Replicator::Impl::own_head() {
     std::lock_guard lock(head_mutex);
-    ReplicaHead head = read_replica_head(store, keys);
+    ReplicaHead head = read_replica_head(store, keys, state.acknowledged().sequence);
     if (!head.segment)
         throw Error(ErrorKind::data, "the replica of " + options.name + " has no segments any more");
     const Digest id = head.segment->id();
