@@ -1,6 +1,7 @@
 #include "base/file.hpp"
 
 #include "base/error.hpp"
+#include "base/random.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -8,8 +9,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <random>
 
 namespace zl {
 
@@ -155,14 +154,11 @@ void make_dirs(const std::string& path, mode_t mode) {
 
 AtomicFile::AtomicFile(std::string path, mode_t mode, bool replace)
     : path_(std::move(path)), replace_(replace) {
-    std::random_device rd;
     for (int i = 0; i < 16 && !fd_; ++i) {
-        char suffix[24];
-        std::snprintf(suffix, sizeof suffix, ".%08x.tmp", static_cast<unsigned>(rd()));
         auto slash = path_.rfind('/');
         // The dot hides it from listings of the directory store; the suffix lets a sweep know it.
         std::string base = slash == std::string::npos ? path_ : path_.substr(slash + 1);
-        temp_ = dir_name(path_) + "/." + base.substr(0, 200) + suffix;
+        temp_ = dir_name(path_) + "/." + base.substr(0, 200) + "." + random_hex(8) + ".tmp";
         fd_ = UniqueFd(::open(temp_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode));
         if (!fd_ && errno != EEXIST)
             throw sys_error("create " + temp_);

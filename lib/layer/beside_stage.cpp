@@ -1,5 +1,6 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
+#include "base/random.hpp"
 #include "layer/beneath.hpp"
 #include "layer/stage_backends.hpp"
 
@@ -8,8 +9,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <random>
 
 namespace zl {
 
@@ -135,12 +134,9 @@ bool is_not_writable(int error) {
 std::unique_ptr<Stage> make_beside_stage(StageTarget& target, const StageOptions& options,
                                          Log& log) {
     const int parent = target.parent_fd.get();
-    std::random_device random;
     sweep(target, log);
     for (int attempt = 0; attempt < 16; ++attempt) {
-        char suffix[16];
-        std::snprintf(suffix, sizeof suffix, "%08x", static_cast<unsigned>(random()));
-        const std::string name = stage_prefix(target.name) + suffix;
+        const std::string name = stage_prefix(target.name) + random_hex(8);
         if (::mkdirat(parent, name.c_str(), 0700) != 0) {
             if (errno == EEXIST)
                 continue;

@@ -1,7 +1,6 @@
 #include "store/conditional.hpp"
 
-#include <cstdio>
-#include <random>
+#include "base/random.hpp"
 
 namespace zl {
 
@@ -43,10 +42,7 @@ bool has_conditional_create(ObjectStore& store, const std::string& prefix, const
         return false;
     if (auto known = cache.get(kFact))
         return *known == "yes";
-    std::random_device rd;
-    char name[16];
-    std::snprintf(name, sizeof name, "%08x", static_cast<unsigned>(rd()));
-    bool has = probe(store, prefix + "zl-probe-" + name);
+    bool has = probe(store, prefix + "zl-probe-" + random_hex(8));
     cache.set(kFact, has ? "yes" : "no");
     return has;
 }

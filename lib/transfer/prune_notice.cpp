@@ -2,11 +2,11 @@
 
 #include "base/crash_point.hpp"
 #include "base/json.hpp"
+#include "base/random.hpp"
 #include "transfer/layer_keys.hpp"
 
 #include <algorithm>
 #include <chrono>
-#include <random>
 #include <thread>
 
 namespace zl {
@@ -54,13 +54,9 @@ std::vector<PruneNotice> list_prune_notices(ObjectStore& store, const std::strin
 
 PruneNotice write_prune_notice(ObjectStore& store, const std::string& prefix,
                                const std::vector<std::string>& digests) {
-    std::random_device rd;
-    char suffix[18];
-    std::snprintf(suffix, sizeof suffix, "%08x%08x", static_cast<unsigned>(rd()),
-                  static_cast<unsigned>(rd()));
     const TimePoint now = now_wall() + store.clock_offset();
     const std::string key =
-        prune_notices_prefix(prefix) + format_key_time(now) + "-" + suffix + kSuffix;
+        prune_notices_prefix(prefix) + format_key_time(now) + "-" + random_hex(16) + kSuffix;
     Json j;
     j["created_at"] = format_rfc3339(now);
     j["digests"] = digests;

@@ -3,6 +3,7 @@
 #include "base/crash_point.hpp"
 #include "base/error.hpp"
 #include "base/handle.hpp"
+#include "base/random.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/refs.hpp"
 #include "transfer/spool_file.hpp"
@@ -12,7 +13,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <random>
 
 namespace zl {
 
@@ -62,11 +62,8 @@ ObjectStore& Pusher::store(const std::string& url) {
 }
 
 std::string Pusher::new_spool_path() const {
-    std::random_device rd;
-    char suffix[12];
-    std::snprintf(suffix, sizeof suffix, "%08x", static_cast<unsigned>(rd()));
     return std::filesystem::path(options_.spool_dir) /
-           (format_key_time(now_wall()) + "-" + suffix + kSpoolSuffix);
+           (format_key_time(now_wall()) + "-" + random_hex(8) + kSpoolSuffix);
 }
 
 PushOutcome Pusher::push(Source& in, const std::function<void(const SpoolResult&)>& after_input) {

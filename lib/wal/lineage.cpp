@@ -1,8 +1,7 @@
 #include "wal/lineage.hpp"
 
 #include "base/error.hpp"
-
-#include <sys/random.h>
+#include "base/random.hpp"
 
 #include <algorithm>
 
@@ -29,13 +28,6 @@ Fork fork_from(const QueuedSegment& last) {
 }
 
 } // namespace
-
-std::string random_id() {
-    std::array<std::byte, 8> bytes;
-    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-        throw sys_error("getrandom");
-    return to_hex(bytes);
-}
 
 Lineage::Lineage(Capture& capture, ShipState& state, Options options, Log& log)
     : capture_(capture), state_(state), options_(std::move(options)), log_(log) {}
@@ -144,12 +136,12 @@ void Lineage::first_generation(const ReplicaHead& head) {
     if (!state_.note(kDbId))
         state_.set_note(kDbId, head.metadata && !head.metadata->db_identifier.empty()
                                    ? head.metadata->db_identifier
-                                   : random_id());
+                                   : random_hex(16));
     new_generation(fork, "there is no replica yet");
 }
 
 void Lineage::new_generation(Fork fork, const std::string& reason) {
-    const std::string generation = random_id();
+    const std::string generation = random_hex(16);
     log_.info("new generation " + generation + ": " + reason);
     fork.reason = reason;
     fork.gap_from = gap(state_);
@@ -157,13 +149,13 @@ void Lineage::new_generation(Fork fork, const std::string& reason) {
     state_.set_note(kClaim, std::to_string(fork.claim_sequence));
     state_.set_note("parent", fork.parent);
     state_.set_note("fork_sequence", std::to_string(fork.fork_sequence));
-    identify(state_.note(kDbId).value_or(random_id()), generation);
+    identify(state_.note(kDbId).value_or(random_hex(16)), generation);
     capture_.begin_generation(fork);
     state_.clear_note(kGapFrom);
 }
 
 void Lineage::go_on(Capture::Continuity continuity, const std::string& reason) {
-    identify(state_.note(kDbId).value_or(random_id()), capture_.position()->generation);
+    identify(state_.note(kDbId).value_or(random_hex(16)), capture_.position()->generation);
     if (continuity == Capture::Continuity::lost)
         return resync(reason);
     state_.clear_note(kGapFrom); // nobody restarted the WAL meanwhile: nothing is lost

@@ -58,7 +58,4 @@ private:
     std::uint64_t resyncs_ = 0;
 };
 
-/// 16 hex digits from the kernel.
-std::string random_id();
-
 } // namespace zl

@@ -1,6 +1,7 @@
 #include "wal/ship_open.hpp"
 
 #include "base/file.hpp"
+#include "base/random.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +12,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <random>
 
 namespace zl::ship_open {
 
@@ -54,13 +54,6 @@ INSERT INTO page_hash_count VALUES (0);
 PRAGMA user_version = 1;
 )sql";
 
-std::string random_writer() {
-    std::random_device random;
-    char text[17];
-    std::snprintf(text, sizeof text, "%08x%08x", random() & 0xFFFFFFFFu, random() & 0xFFFFFFFFu);
-    return text;
-}
-
 /// Never half there: an empty or missing state.db beside segments is damage, not a new directory.
 void create_database(const std::string& directory) {
     std::string fresh = directory + "/" + kNewDatabase, path = directory + "/" + kDatabase;
@@ -68,7 +61,7 @@ void create_database(const std::string& directory) {
         Db db(fresh);
         Txn txn(db);
         db.exec(kCreate);
-        Stmt(db, "INSERT INTO self (writer) VALUES (?)").bind(1, random_writer()).run();
+        Stmt(db, "INSERT INTO self (writer) VALUES (?)").bind(1, random_hex(16)).run();
         txn.commit();
     }
     if (path_exists(fresh + "-wal")) // SQLite could not put everything into the database
