@@ -38,6 +38,12 @@ start_prune() {
     test_pids+=($prune_pid)
     within 10 stopped $prune_pid
 }
+push_waits_for_prune() { # which is paused: a push meets its notice, then both go on
+    start_push ''
+    within 10 grep -qs 'waiting for its end' "$T/push.err"
+    kill -CONT $prune_pid
+    wait_all $prune_pid $push_pid
+}
 pulls() { # what web2 names is what was pushed
     zl-pull web2 | cmp - "$T/layers/1" || fail "$1: web2 does not pull"
     zl-pull web1 | cmp - "$T/layers/2" || fail "$1: web1 does not pull"
@@ -46,11 +52,7 @@ for kind in layer raw; do
     say "$kind: prune has listed the refs before ours: the push waits, and stores it again"
     marked_store $kind
     start_prune prune.listed
-    start_push ''
-    within 10 grep -qs 'waiting for its end' "$T/push.err"
-    kill -CONT $prune_pid
-    wait $prune_pid
-    wait $push_pid
+    push_waits_for_prune
     expect_grep 'deleted the layer meanwhile' "$T/push.err"
     pulls listed
 
@@ -58,30 +60,20 @@ for kind in layer raw; do
     marked_store $kind
     start_prune prune.listed
     touch -d '25 hours ago' "$T"/store/layers/prune/*
-    start_push ''
-    within 10 grep -qs 'waiting for its end' "$T/push.err"
-    kill -CONT $prune_pid
-    wait $prune_pid
-    wait $push_pid
+    push_waits_for_prune
     expect_grep 'deleted the layer meanwhile' "$T/push.err"
     pulls "another clock"
 
     say "$kind: prune is about to send a delete: the same"
     marked_store $kind
     start_prune prune.layer-next
-    start_push ''
-    within 10 grep -qs 'waiting for its end' "$T/push.err"
-    kill -CONT $prune_pid
-    wait_all $prune_pid $push_pid
+    push_waits_for_prune
     pulls layer-next
 
     say "$kind: prune lists the refs after ours: it spares the layer"
     marked_store $kind
     start_prune prune.noticed
-    start_push ''
-    within 10 grep -qs 'waiting for its end' "$T/push.err"
-    kill -CONT $prune_pid
-    wait_all $prune_pid $push_pid
+    push_waits_for_prune
     expect_grep 'is named again: kept' "$T/prune.err"
     expect_no_grep 'deleted the layer' "$T/push.err"
     pulls noticed
