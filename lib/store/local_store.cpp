@@ -9,7 +9,9 @@
 #include "base/file.hpp"
 #include "base/handle.hpp"
 #include "base/json.hpp"
+#include "base/random.hpp"
 #include "store/open_store.hpp"
+#include "store/rooted_store.hpp"
 #include "stream/hash.hpp"
 
 #include <dirent.h>
@@ -20,7 +22,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <random>
 #include <tuple>
 
 namespace zl {
@@ -129,17 +130,6 @@ std::optional<int> part_number(std::string_view name) {
     return n >= 1 && n <= 10000 ? std::optional(n) : std::nullopt;
 }
 
-std::string random_id() {
-    std::random_device rd;
-    std::string id;
-    for (int i = 0; i < 4; ++i) {
-        char word[9];
-        std::snprintf(word, sizeof word, "%08x", static_cast<unsigned>(rd()));
-        id += word;
-    }
-    return id;
-}
-
 struct Name {
     std::string text; ///< directories end in `/`, so that the order is that of keys
     struct stat st;
@@ -235,7 +225,7 @@ public:
 
     std::string create_upload(const std::string& key, const PutOptions& options) override {
         check_key(key);
-        std::string id = random_id();
+        std::string id = random_hex(32);
         Json j;
         j["key"] = key;
         j["meta"] = options.meta;
@@ -548,7 +538,7 @@ private:
 
 std::unique_ptr<ObjectStore> open_local_store(const StoreUrl& url, const StoreOptions& options,
                                               Log&) {
-    return std::make_unique<LocalStore>(url.path, options);
+    return keep_to_root(std::make_unique<LocalStore>(url.path, options), url.path);
 }
 
 } // namespace zl

@@ -1,3 +1,4 @@
+#include "store/forwarding_store.hpp"
 #include "fixture.hpp"
 #include "transfer/layer_keys.hpp"
 #include "transfer/layer_meta.hpp"
@@ -25,8 +26,8 @@ struct Host {
         o.spool_dir = dir_ + "/spool";
         o.part_size = kPart;
         // The tests keep the store; the pusher gets a view of it.
-        return Pusher(db, o, [this](auto&) { return std::make_unique<View>(store); }, log, progress,
-                      {});
+        auto view = [this](auto&) { return std::make_unique<ForwardingStore>(store); };
+        return Pusher(db, o, view, log, progress, {});
     }
     PushOutcome push(const std::string& blob, PushOptions o = {}) {
         MemorySource in(as_bytes(blob));
@@ -43,51 +44,6 @@ struct Host {
             ++n;
         return n;
     }
-
-    struct View final : ObjectStore {
-        explicit View(FaultyStore& t) : s(t) {}
-        std::string identity() const override { return s.identity(); }
-        std::string describe(const std::string& k) const override { return s.describe(k); }
-        std::optional<ObjectInfo> head(const std::string& k) override { return s.head(k); }
-        std::optional<ObjectInfo> get(const std::string& k, Sink& o, const GetOptions& g) override {
-            return s.get(k, o, g);
-        }
-        std::string put(const std::string& k, const Body& b, const PutOptions& o) override {
-            return s.put(k, b, o);
-        }
-        void remove(const std::string& k) override { s.remove(k); }
-        void list(const std::string& p, const ListOptions& o,
-                  const std::function<bool(const ObjectInfo&)>& v) override {
-            s.list(p, o, v);
-        }
-        std::string create_upload(const std::string& k, const PutOptions& o) override {
-            return s.create_upload(k, o);
-        }
-        std::string upload_part(const std::string& k, const std::string& u, int n, const Body& b,
-                                const std::function<void(std::int64_t)>& f) override {
-            return s.upload_part(k, u, n, b, f);
-        }
-        std::string upload_part_copy(const std::string& k, const std::string& u, int n,
-                                     const std::string& f, const std::string& e,
-                                     ByteRange r) override {
-            return s.upload_part_copy(k, u, n, f, e, r);
-        }
-        std::vector<PartInfo> list_parts(const std::string& k, const std::string& u) override {
-            return s.list_parts(k, u);
-        }
-        void complete_upload(const std::string& k, const std::string& u,
-                             const std::vector<PartInfo>& p) override {
-            s.complete_upload(k, u, p);
-        }
-        void abort_upload(const std::string& k, const std::string& u) override {
-            s.abort_upload(k, u);
-        }
-        std::vector<UploadInfo> list_uploads(const std::string& p) override {
-            return s.list_uploads(p);
-        }
-        Millis clock_offset() const override { return Millis(0); }
-        FaultyStore& s;
-    };
 
     FaultyStore& store;
     std::string dir_;

@@ -1,7 +1,7 @@
 /// What the tests of restoring share beside the replicas.
 #pragma once
 
-#include "../store/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 #include "restore_fixture.hpp"
 
 #include <atomic>
@@ -84,7 +84,7 @@ inline void fill(Replica& source, int n, unsigned seed = 1) {
 }
 
 /// Fails or counts, by operation and key.
-class Wrapped final : public test::ForwardingStore {
+class Wrapped final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
     std::function<void(const std::string& verb, const std::string& key)> before;

@@ -1,4 +1,4 @@
-#include "../store/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "store/open_store.hpp"
@@ -59,7 +59,7 @@ public:
 };
 
 /// A store that counts, watches and fails on command.
-class Watched final : public test::ForwardingStore {
+class Watched final : public ForwardingStore {
 public:
     using ForwardingStore::ForwardingStore;
     std::function<void(const std::string& what, const std::string& key)> before;

@@ -1,4 +1,4 @@
-#include "../store/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 #include "../transfer/fixture.hpp"
 #include "wal/disk_margin.hpp"
 #include "wal/segment_uploader.hpp"
@@ -917,7 +917,7 @@ TEST_SUITE("wal/segment uploader") {
     }
 
     TEST_CASE("a listing that lags behind what was confirmed is not taken for a loss") {
-        class Lagging final : public test::ForwardingStore {
+        class Lagging final : public ForwardingStore {
         public:
             using ForwardingStore::ForwardingStore;
             void list(const std::string& prefix, const ListOptions& options,

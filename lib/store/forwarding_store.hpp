@@ -1,16 +1,20 @@
-/// A store that passes everything on: tests override what they watch, count or let fail.
+/// A store that passes everything on: what is built on it overrides what it guards, watches, counts
+/// or lets fail.
 #pragma once
 
 #include "store/object_store.hpp"
 
-namespace zl::test {
+namespace zl {
 
 class ForwardingStore : public ObjectStore {
 public:
+    /// @p inner outlives this.
     explicit ForwardingStore(ObjectStore& inner) : inner_(inner) {}
 
     std::string identity() const override { return inner_.identity(); }
     std::string describe(const std::string& key) const override { return inner_.describe(key); }
+    StoreAccess access() override { return inner_.access(); }
+    void check_writable(const std::string& key) override { inner_.check_writable(key); }
     std::optional<ObjectInfo> head(const std::string& key) override { return inner_.head(key); }
     std::optional<ObjectInfo> get(const std::string& key, Sink& sink,
                                   const GetOptions& options) override {
@@ -51,10 +55,11 @@ public:
         return inner_.list_uploads(prefix);
     }
     Millis clock_offset() const override { return inner_.clock_offset(); }
+    std::uint64_t preferred_put_limit() const override { return inner_.preferred_put_limit(); }
     bool conditional_allowed() const override { return inner_.conditional_allowed(); }
 
 protected:
     ObjectStore& inner_;
 };
 
-} // namespace zl::test
+} // namespace zl
