@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench.py [--runs N] [--size MIB] [--bin DIR] [CASE...]: zl beside what a user would pick instead.
+"""bench.py [--runs N] [--size MIB] [--bin DIR] [--html FILE] [CASE...]: zl beside what a user would pick instead.
 
 Every case runs its commands in turn (A B A B ...), after one warm-up of each, in one go on one machine, and
 prints the median of the wall times, of user+sys seconds and of peak memory, and the ratio of the medians:
@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 
+from report import Report
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -43,9 +45,8 @@ def run(cmd, env=None, stdin=None):
     return wall, cpu, usage.ru_maxrss
 
 
-def compare(title, commands, runs, before=lambda name: None, env=None):
+def compare(report, title, commands, runs, before=lambda name: None, env=None):
     """commands: [(name, shell command)], ours first."""
-    print('== ' + title, flush=True)
     results = {name: [] for name, _ in commands}
     for i in range(runs + 1):
         for name, cmd in commands:
@@ -53,14 +54,12 @@ def compare(title, commands, runs, before=lambda name: None, env=None):
             r = run(cmd, env)
             if i:
                 results[name].append(r)
-    ours = None
+    rows = []
     for name, _ in commands:
         wall, cpu, rss = (statistics.median(x) for x in zip(*results[name]))
-        if ours is None:
-            ours = wall
-            print('  %-14s %7.2f s wall  %7.2f s cpu' % (name, wall, cpu), flush=True)
-        else:
-            print('  %-14s %7.2f s wall  %7.2f s cpu   ratio %.2f' % (name, wall, cpu, wall / ours), flush=True)
+        ratio = '%.2f' % (wall / float(rows[0][1])) if rows else ''
+        rows.append([name, '%.3f' % wall, '%.2f' % cpu, '%.0f' % (rss / 1024), ratio])
+    report.table(title, ['', 'wall s', 'CPU s', 'peak MiB', 'ratio'], rows, bar=1)
 
 
 def drop_caches(_=None):
@@ -72,6 +71,7 @@ def drop_caches(_=None):
 class Bench:
     def __init__(self, a):
         self.runs, self.mib = a.runs, a.size
+        self.report = Report('zl beside the usual tools', a.html)
         self.bin = os.path.abspath(a.bin)
         self.tmp = tempfile.mkdtemp(prefix='zl-bench-')
         os.environ['PATH'] = self.bin + ':' + os.environ['PATH']
@@ -127,13 +127,13 @@ class Bench:
     # ---------------------------------------------------------------------------------- cases
     def pack(self):
         d = self.mixed_tree()
-        compare('pack %s MiB, warm' % self.mib,
+        compare(self.report, 'pack %s MiB, warm' % self.mib,
                 [('zl-pack', 'zl-pack %s > /dev/null' % d),
                  ('tar|zstd -T0', 'tar --sort=name -C %s -c . | zstd -q -3 -T0 > /dev/null' % d)], self.runs)
 
     def pack_cold(self):
         d = self.small_tree()
-        compare('pack 200,000 small files, cold',
+        compare(self.report, 'pack 200,000 small files, cold',
                 [('zl-pack', 'zl-pack %s > /dev/null' % d),
                  ('tar|zstd -T0', 'tar --sort=name -C %s -c . | zstd -q -3 -T0 > /dev/null' % d)],
                 self.runs, before=drop_caches)
@@ -150,7 +150,7 @@ class Bench:
             subprocess.check_call('rm -f %s; truncate -s %dM %s; mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 %s; '
                                   'mount -o loop %s %s; mkdir %s/out; cat %s > /dev/null; sync'
                                   % (image, self.mib * 3 + 500, image, image, image, mount, mount, p), shell=True)
-        compare('unpack %s MiB to a fresh ext4' % self.mib,
+        compare(self.report, 'unpack %s MiB to a fresh ext4' % self.mib,
                 [('zl-unpack', 'zl-unpack -C %s/out < %s' % (mount, p)),
                  ('zstd|tar', 'zstd -dqc %s | tar -x -C %s/out; sync -f %s' % (p, mount, mount))], self.runs, before=fresh)
         subprocess.call(['umount', mount])
@@ -188,7 +188,7 @@ class Bench:
         server.stdout.readline()
         try:
             env, commands = self.clients('http://127.0.0.1:%d' % port, put)
-            compare(('push %d MiB to a discarding' if put else 'pull %d MiB from a serving') % self.mib + ' fake server',
+            compare(self.report, ('push %d MiB to a discarding' if put else 'pull %d MiB from a serving') % self.mib + ' fake server',
                     commands, self.runs, env=env)
         finally:
             server.kill()
@@ -205,7 +205,7 @@ class Bench:
         run('/usr/bin/aws --endpoint-url %s s3 mb s3://bench-bucket >/dev/null 2>&1 || true' % endpoint, env)
         if not put:
             run('zl-push --force < %s' % self.layer(), env)
-        compare(('push %d MiB to' if put else 'pull %d MiB from') % self.mib + ' ' + endpoint, commands, self.runs, env=env)
+        compare(self.report, ('push %d MiB to' if put else 'pull %d MiB from') % self.mib + ' ' + endpoint, commands, self.runs, env=env)
 
     def push_rgw(self):
         self.rgw(True)
@@ -219,6 +219,7 @@ def main():
     p.add_argument('--runs', type=int, default=5)
     p.add_argument('--size', type=int, default=512, help='MiB')
     p.add_argument('--bin', default='build/tools')
+    p.add_argument('--html', metavar='FILE', help='the same as a page to look at')
     p.add_argument('cases', nargs='*', default=['pack', 'pack-cold', 'unpack', 'push-sink', 'pull-sink'])
     a = p.parse_args()
     b = Bench(a)

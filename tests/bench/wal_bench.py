@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""wal_bench.py [--quick] [--bin DIR] [--litestream FILE] [CASE...]: zl-walship and zl-restore beside litestream 0.3.
+"""wal_bench.py [--quick] [--bin DIR] [--litestream FILE] [--html FILE] [CASE...]: zl-walship and zl-restore beside litestream 0.3.
 
 Both replicate to a directory on the same disk, in turn (A B A B ...) in one go on one machine; the tables hold
 medians and, at their end, litestream's figure divided by ours: above 1 means that zl is better. Without a
@@ -27,6 +27,7 @@ import tempfile
 import time
 
 import wal_load
+from report import Report
 
 PAGE = 4096
 
@@ -134,18 +135,10 @@ class Shipper:
         shutil.rmtree(copy)
 
 
-def table(title, head, rows):
-    print('== %s (load average %.1f)' % (title, os.getloadavg()[0]))
-    rows = [head] + rows
-    widths = [max(len(r[i]) for r in rows) for i in range(len(head))]
-    for r in rows:
-        print('  ' + r[0].ljust(widths[0]) + ''.join('  ' + c.rjust(w) for c, w in zip(r[1:], widths[1:])))
-    sys.stdout.flush()
-
-
 class Bench:
     def __init__(self, a):
         self.a, self.bin = a, os.path.abspath(a.bin)
+        self.report = Report('zl-walship and zl-restore beside litestream', a.html)
         self.litestream = a.litestream and os.path.abspath(a.litestream)
         self.tmp = tempfile.mkdtemp(prefix='zl-wal-bench-', dir=a.dir)
         self.kept = {}
@@ -215,8 +208,9 @@ class Bench:
                             ['%.2f' % percentile(own, 50), '%.2f' % percentile(own, 99),
                              '-' if o[0] == 'none' else '%.2f' % (sum(cpu) * 1000 / len(own)), str(sum(lost)),
                              '%.2f' % (theirs / p50) if theirs else ''])
-            table('lag at %d commits/s' % rate, ['', 'commits', 'lag p50 ms', 'p99', 'commit p50 ms', 'p99',
-                                                 'CPU s/1000', 'not seen', 'ratio of p50'], rows)
+            self.report.table('lag at %d commits/s' % rate, ['', 'commits', 'lag p50 ms', 'p99', 'commit p50 ms', 'p99',
+                                                 'CPU s/1000', 'not seen', 'ratio of p50'], rows,
+                              series=('share of the commits that are in the store after', 'ms', {self.label(*o): s[0] for o, s in sums.items()}))
 
     def idle(self):
         seconds = self.a.seconds or (20 if self.a.quick else 60)
@@ -240,7 +234,7 @@ class Bench:
         for (o, s), row in zip(running, rows):
             s.stop()
             row.append('%.1f' % (cpu[('litestream', o[1])] / cpu[o]) if o[0] == 'zl' and self.litestream else '')
-        table('idle for %.0f s, all at once' % wall, ['', 'CPU %', 'wake-ups/s', 'objects changed', 'ratio of CPU'], rows)
+        self.report.table('idle for %.0f s, all at once' % wall, ['', 'CPU %', 'wake-ups/s', 'objects changed', 'ratio of CPU'], rows, bar=1)
 
     def volume(self):
         seconds = self.a.seconds or (15 if self.a.quick else 60)
@@ -267,8 +261,8 @@ class Bench:
                              '%.2f' % (len(new) / changed), '%.3f' % (result[o] / changed), ''])
             if self.litestream:
                 rows[0][-1] = '%.2f' % (result[('litestream', '1s')] / result[('zl', '1s')])
-            table('volume, ' + title, ['', 'MB changed', 'objects', 'MB stored', 'objects/MB', 'stored/changed',
-                                       'ratio of bytes'], rows)
+            self.report.table('volume, ' + title, ['', 'MB changed', 'objects', 'MB stored', 'objects/MB', 'stored/changed',
+                                                   'ratio of bytes'], rows, bar=3)
 
     def memory(self):
         base, bulk = (200, 60) if self.a.quick else (1024, 300)
@@ -287,7 +281,7 @@ class Bench:
             rows.append([self.label(*o)] + ['%.1f' % p for p in peaks[o]] + ['', ''])
         if self.litestream:
             rows[0][-2:] = ['%.2f' % (a / b) for a, b in zip(peaks[('litestream', '1s')], peaks[('zl', '1s')])]
-        table('memory', ['', 'snapshot of %d MiB: peak MiB' % base, 'commit of %d MB: peak MiB' % bulk, 'ratios', ''], rows)
+        self.report.table('memory', ['', 'snapshot of %d MiB: peak MiB' % base, 'commit of %d MB: peak MiB' % bulk, 'ratios', ''], rows, bar=1)
 
     def replica(self, kind, mib, segments):
         """A replica with so many segments, made as fast as the shipper cuts them, at most for five minutes."""
@@ -304,12 +298,12 @@ class Bench:
         s.wait_quiet(3)
         made = sum(1 for p in files_below(s.store) if '/wal/' in p)
         s.stop()
-        print('  %s: %d commits, %d segments' % (kind, commits, made), flush=True)
+        self.report.line('  %s: %d commits, %d segments' % (kind, commits, made))
         return s
 
     def restore(self):
         mib, segments = (100, 500) if self.a.quick else (1024, 5000)
-        print('== restore: making the replicas', flush=True)
+        self.report.line('== restore: making the replicas')
         runs, replicas = [], {}
         for k, _ in self.shippers('0s'):
             replicas[k] = r = self.replica(k, mib, segments)
@@ -327,8 +321,8 @@ class Bench:
         rows = [[n, '%.2f' % wall, '%.2f' % cpu, '%.0f' % written, '%.0f' % size, '%.0f' % peak,
                  '%.2f' % (medians['litestream'][0] / wall) if n.startswith('zl') and self.litestream else '']
                 for n, (wall, cpu, written, size, peak) in medians.items()]
-        table('restore of %d MiB and %d segments, medians of %d, page cache warm' % (mib, segments, self.a.runs),
-              ['', 'wall s', 'CPU s', 'MB written', 'MB result', 'peak MiB', 'ratio'], rows)
+        self.report.table('restore of %d MiB and %d segments, medians of %d, page cache warm' % (mib, segments, self.a.runs),
+              ['', 'wall s', 'CPU s', 'MB written', 'MB result', 'peak MiB', 'ratio'], rows, bar=1)
 
     def restore_once(self, r, cmd, check):
         out = self.home() + '/restored.db'
@@ -358,6 +352,7 @@ def main():
     p.add_argument('--bin', default='build/tools', help='where zl-walship and zl-restore are')
     p.add_argument('--litestream', default=shutil.which('litestream'), metavar='FILE')
     p.add_argument('--dir', default='/var/tmp', help='where databases and stores are put')
+    p.add_argument('--html', metavar='FILE', help='the same as a page to look at, lags as curves')
     p.add_argument('--keep', action='store_true', help='leave the databases and stores there, to look into them')
     p.add_argument('--runs', type=int, default=3, help='restores of each kind')
     p.add_argument('--seconds', type=int, default=0, help='length of a turn of lag, idle, volume')
@@ -367,11 +362,11 @@ def main():
     for c in a.cases:
         if c not in ('lag', 'idle', 'volume', 'memory', 'restore'):
             p.error('no case %s' % c)
-    if a.litestream:
-        print('litestream ' + subprocess.check_output([a.litestream, 'version'], text=True).strip())
-    else:
-        print('no litestream in PATH and no --litestream: zl alone')
     b = Bench(a)
+    if a.litestream:
+        b.report.line('litestream ' + subprocess.check_output([a.litestream, 'version'], text=True).strip())
+    else:
+        b.report.line('no litestream in PATH and no --litestream: zl alone')
     try:
         for c in a.cases:
             getattr(b, c)()
