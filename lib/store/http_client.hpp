@@ -1,5 +1,5 @@
 /// HTTP/1.1 over libcurl: one loop thread moves all transfers, any number of threads call the
-/// blocking perform(). The only file pair that knows libcurl.
+/// blocking perform(). With http_transfer the only place that knows libcurl.
 ///
 /// Bytes go straight: no redirect is followed, nothing is decompressed, the path is sent as given.
 /// Proxies come from the environment as libcurl reads it. TLS is always verified.
