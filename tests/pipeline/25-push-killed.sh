@@ -12,7 +12,7 @@ clean() { # WHAT: all is stored, nothing of ours is left anywhere
     expect_exit 0 zl-push --resume --list
     expect_empty "$OUT"
     [ -z "$(find "$ZL_STATE_DIR" -size +200k)" ] || fail "$1: spool left: $(find "$ZL_STATE_DIR")"
-    [ -z "$(find "$T/store" -name '*tmp*' -o -name '.*' -type f ! -name '*.zl-meta')" ] ||
+    [ -z "$(find "$T/store" -name '*tmp*' -o -name '.*' -type f ! -name '*.zl-meta' ! -name .zl-store)" ] ||
         fail "$1: left in the store: $(find "$T/store")"
 }
 for point in spooling spooled completing completed stored described named done removed; do
