@@ -79,6 +79,6 @@ drawn 80 >"$T/drawn"
 say "a message in between has a line of its own"
 mkdir "$T/part"
 mkfifo "$T/usr1"
-at_columns 80 'slowly | zl-push --force >/dev/null & sleep 1; kill -USR1 $(pgrep -n -x zl-push); wait'
+at_columns 80 'slowly | zl-push --force >/dev/null & sleep 1; kill -USR1 $!; wait'
 expect_grep $'\rzl-push: [a-z]+ [0-9.]+ [KM]?i?B, [^\r]*\r$' "$OUT"
 drawn 80 >/dev/null
