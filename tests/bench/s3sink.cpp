@@ -3,8 +3,8 @@
 ///
 ///   s3sink PORT [FILE KEY]
 ///
-/// Understands PUT, multipart (create, part, complete, list), HEAD, GET with Range; every listing
-/// shows KEY (rclone lists before it reads). GET and HEAD of keys that end in .tar.zst or .bin give FILE, others 404.
+/// Understands PUT, multipart (create, part, complete, list), HEAD, GET with Range; a listing shows what
+/// was put, and always KEY (rclone lists before it reads). GET and HEAD of keys that end in .tar.zst or .bin give FILE, others 404.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -140,12 +140,8 @@ private:
             return reply(200, "<CompleteMultipartUploadResult><ETag>\"x-2\"</ETag></CompleteMultipartUploadResult>");
         if (r.method == "GET" && upload)
             return reply(200, "<ListPartsResult><IsTruncated>false</IsTruncated></ListPartsResult>");
-        if (r.method == "GET" && r.target.find("prefix=") != std::string::npos)
-            return reply(200, "<ListBucketResult><IsTruncated>false</IsTruncated>" +
-                                  (listed_key.empty() ? "" : "<Contents><Key>" + listed_key +
-                                  "</Key><LastModified>2026-11-22T06:00:00.000Z</LastModified><ETag>&quot;sink-1&quot;"
-                                  "</ETag><Size>" + std::to_string(file_size) + "</Size></Contents>") +
-                                  "</ListBucketResult>");
+        if (auto at = r.target.find("prefix="); r.method == "GET" && at != std::string::npos)
+            return reply(200, listing(path, unescaped(r.target.substr(at + 7, r.target.find('&', at) - at - 7))));
         if (r.method == "HEAD") {
             std::lock_guard lock(mutex);
             if (auto it = objects.find(path); it != objects.end())
@@ -168,6 +164,32 @@ private:
         while (from <= to)
             if (::sendfile(fd_, file_fd, &from, static_cast<std::size_t>(to - from + 1)) <= 0)
                 return;
+    }
+
+    static std::string unescaped(const std::string& s) {
+        std::string out;
+        for (std::size_t i = 0; i < s.size(); ++i) {
+            if (s[i] != '%' || i + 2 >= s.size()) {
+                out += s[i];
+                continue;
+            }
+            out += static_cast<char>(std::strtol(s.substr(i + 1, 2).c_str(), nullptr, 16));
+            i += 2;
+        }
+        return out;
+    }
+    static std::string row(const std::string& key, unsigned long long size) {
+        return "<Contents><Key>" + key + "</Key><LastModified>2026-11-22T06:00:00.000Z</LastModified><ETag>&quot;sink-1&quot;"
+               "</ETag><Size>" + std::to_string(size) + "</Size></Contents>";
+    }
+    static std::string listing(const std::string& bucket, const std::string& prefix) {
+        std::string rows = listed_key.empty() ? "" : row(listed_key, static_cast<unsigned long long>(file_size));
+        const std::string root = bucket.ends_with("/") ? bucket : bucket + "/";
+        std::lock_guard lock(mutex);
+        for (const auto& [path, object] : objects)
+            if (path.starts_with(root + prefix))
+                rows += row(path.substr(root.size()), object.size);
+        return "<ListBucketResult><IsTruncated>false</IsTruncated>" + rows + "</ListBucketResult>";
     }
 
     int fd_;
