@@ -12,14 +12,11 @@ constexpr Millis kBlindWait{100}; ///< where file events do not work
 // A write into the WAL is seen before its commit is: look often for a while, then less.
 constexpr Millis kHotWait{2}, kWarmWait{20};
 constexpr Millis kHotFor{50}, kWarmFor{2000};
-constexpr Millis kPublishEvery{5000}; ///< without news
 constexpr Millis kLookAgain{3000};    ///< at the head of the replica, while it is not known
 constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;
 constexpr std::uint64_t kCheckpointBytes = 4 << 20;
-constexpr Millis kStalled{500};
-constexpr Millis kSlowStore{std::chrono::minutes(1)};
 constexpr Millis kMaxCheckpointBackoff{10000};
 
 const char* to_text(Capture::Checkpoint outcome) {
@@ -218,109 +215,6 @@ void Replicator::Impl::look_at_place() {
     }
 }
 
-/// Nothing gets through that would free what we keep.
-bool Replicator::Impl::is_outage() {
-    return !store_works || (!is_settled && head_unknown) ||
-           (!snapshot_works && upload_limit() != UINT64_MAX);
-}
-
-/// What may become an outage: requests are retried for long before they count as failed.
-bool Replicator::Impl::is_sending_for_long() const {
-    const Steady::time_point since = sending_since;
-    return since != Steady::time_point{} && Steady::now() > since + kStalled;
-}
-
-/// The file system of the database or the cache runs full, and what we keep is a part of it. One
-/// that is just always nearly full is no reason to stop while the store works, however slowly (a
-/// long request, a first snapshot): then it counts only that it will be full before we look again.
-bool Replicator::Impl::disk_is_low(std::uint64_t ours) {
-    const auto left = std::max(db_disk.left(capture->db().path()), // both: they are samples
-                               cache_disk.left(options.cache_dir));
-    if (left == DiskMargin::Left::enough || ours < kCheckpointBytes)
-        return false;
-    return is_outage() || (left == DiskMargin::Left::none &&
-                           (is_sending_for_long() || !is_settled || upload_limit() != UINT64_MAX));
-}
-
-std::uint64_t Replicator::Impl::pending_wal() {
-    const auto& at = capture->position();
-    // Without a position all of it is kept, for the generation to come or the comparison.
-    const std::uint64_t frames = at && at->wal
-                                     ? capture->pending_frames().value_or(0)
-                                     : capture->db().index().value_or(WalIndex{}).max_frame;
-    return frames * (kWalFrameHeaderSize + std::uint64_t{capture->db().page_size()});
-}
-
-bool Replicator::Impl::hold_back() {
-    if (!capture->db().reading())
-        return true; // let go of already
-    const std::uint64_t cached = state.queue_size().bytes, wal = pending_wal();
-    const bool disk_low = disk_is_low(cached + wal);
-    const bool full = is_settled && cached >= options.max_cache_size;
-    if (is_settled && !full && !disk_low) {
-        held_back_since.reset();
-        return false;
-    }
-    if (!held_back_since)
-        held_back_since = Steady::now();
-    if (full || disk_low)
-        monitor.update([](ShipStatus& s) { s.state = "backpressure"; });
-    // A store that works will have taken the cache soon; one that is slower than the commits for
-    // long is as bad as none.
-    // The first snapshot of a generation must come first, however slowly.
-    const bool slow = Steady::now() > *held_back_since + kSlowStore && upload_limit() == UINT64_MAX;
-    const bool too_large = options.max_wal && wal > *options.max_wal && (slow || is_outage());
-    if (!one_shot && options.max_wal && (too_large || disk_low))
-        let_go(cached + wal);
-    return true;
-}
-
-void Replicator::Impl::let_go(std::uint64_t waiting) {
-    view_cancel = true; // a snapshot under way fails its checksum, or at its next read
-    end_look();
-    const std::string why = !store_works || !is_settled ? "the store cannot be reached"
-                            : is_outage()               ? "a snapshot cannot be stored"
-                                                        : "the store is slower than the commits";
-    const auto position = state.position();
-    if (position) {
-        gap_from = position->time;
-        try {
-            Lineage::begin_gap(state, *gap_from);
-        } catch (const Error& e) { // on a full disk, which is what it is about
-            log.warn(std::string("the gap is not noted for the next run: ") + e.what());
-        }
-        if (!uncaptured_since)
-            uncaptured_since = gap_from;
-    }
-    capture->db().end_read();
-    is_settled = false;
-    held_back_since.reset();
-    const std::string what = why + ", " + format_size(waiting) +
-                             " wait in the WAL and the cache: letting go of it so that the disk "
-                             "does not fill";
-    if (position)
-        log.warn(what + ". Moments from " + format_rfc3339(*gap_from) +
-                 " on are lost until the store is back");
-    else
-        log.info(what); // a snapshot is to come first, so nothing is lost
-}
-
-/// The store works, and there is room for the latest state. That is one segment, marked with the
-/// gap; unless nobody restarted the WAL meanwhile, then nothing is lost.
-bool Replicator::Impl::gap_may_end() {
-    if (!upload_thread.joinable()) // start(): the head will tell
-        return true;
-    if (!store_works || is_sending_for_long())
-        return false;
-    // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock,
-    // and is tried again at its own pace.
-    if (upload_limit() != UINT64_MAX) {
-        std::lock_guard lock(handover);
-        return view_wanted.has_value();
-    }
-    return state.queue_size().bytes <= options.max_cache_size / 2;
-}
-
 /// true: everything that was committed at the call is in the cache. With writers at work there is
 /// always something newer, so the goal is set once.
 bool Replicator::Impl::capture_all(bool even_if_early) {
@@ -406,69 +300,6 @@ void Replicator::Impl::serve_view() {
         view_wanted->set_exception(std::current_exception());
     }
     view_wanted.reset();
-}
-
-/// Something that the status shows, or that another thread may wait for.
-void Replicator::Impl::changed() {
-    ++changes;
-    monitor.notify();
-}
-
-void Replicator::Impl::publish(bool always) {
-    published_at = Steady::now();
-    // The state is asked only when there is news: an idle shipper costs next to nothing.
-    const auto pending_now = capture ? capture->pending_frames() : std::nullopt;
-    if (!always && changes == published && pending_now == 0U && Steady::now() < next_publish)
-        return;
-    published = changes;
-    next_publish = Steady::now() + kPublishEvery;
-    const auto queue = state.queue_size();
-    const QueuedSegment last = state.acknowledged();
-    // Without its snapshot nothing of a generation can be restored, from its claim on.
-    const bool only_claimed = last.sequence >= upload_limit(), outage = is_outage();
-    const TimePoint now = clock.now();
-    const auto position = capture ? capture->position() : std::nullopt;
-    const auto& pending = pending_now;
-    monitor.update([&](ShipStatus& s) {
-        s.conditional = conditional;
-        s.captured_sequence = state.newest().sequence;
-        s.durable_sequence = last.sequence;
-        if (last.sequence > 0 && !only_claimed)
-            s.durable_time = last.time;
-        s.pending_segments = queue.segments;
-        s.pending_bytes = queue.bytes;
-        s.gap_from = gap_from;
-        s.wal_frames_pending = pending.value_or(capture && !is_settled ? 1 : 0);
-        if (position) {
-            s.generation = position->generation;
-            s.page_size = position->page_size;
-            s.page_count = position->page_count;
-        }
-        if (capture) {
-            s.wal_frames = capture->wal_frames();
-            s.wal_bytes = capture->db().wal_size();
-            s.resyncs = resyncs_before + lineage->resyncs();
-        }
-        std::optional<TimePoint> oldest = only_claimed ? last.time : queue.oldest_time;
-        if (!oldest && (s.wal_frames_pending > 0 || !is_settled))
-            oldest = uncaptured_since;
-        s.lag = oldest ? now - *oldest : Millis(0);
-        s.lag = std::max(s.lag, Millis(0));
-        if (s.state == "draining")
-            return;
-        if (!capture)
-            s.state = "waiting";
-        else if (gap_from)
-            s.state = "gap";
-        else if (queue.bytes >= options.max_cache_size)
-            s.state = "backpressure";
-        else if (!is_settled)
-            s.state = "starting";
-        else if (!last_trouble.empty() || outage)
-            s.state = "retrying";
-        else
-            s.state = view_in_use ? "snapshot" : "streaming";
-    });
 }
 
 Millis Replicator::Impl::time_to_wait() const {

@@ -1,5 +1,6 @@
-/// The inside of Replicator; replicator.cpp has its life, replicator_capture.cpp the capture
-/// thread, replicator_store.cpp the two threads that talk to the store.
+/// The inside of Replicator; replicator.cpp has its life, replicator_capture.cpp the capture thread
+/// (what it does in an outage: replicator_outage.cpp; what it shows: replicator_status.cpp),
+/// replicator_upload.cpp and replicator_keep.cpp the two threads that talk to the store.
 ///
 /// States of the capture thread: who has the read lock (W3), and what is durable
 ///   settled    held. The position is that of the last segment in the cache; what came after is in
@@ -39,6 +40,9 @@ namespace zl {
 
 using Steady = std::chrono::steady_clock;
 
+/// Between tries of what talks to the store, doubled each time; and how often it looks without news.
+inline constexpr Millis kFirstPause{250}, kLongestPause{30000}, kLookEvery{5000};
+
 struct Replicator::Impl {
     Impl(ObjectStore& store_, ReplicaKeys keys_, ReplicatorOptions options_, Log& log_);
     ~Impl();
@@ -65,6 +69,13 @@ struct Replicator::Impl {
     void end_look();
     void tick();
     void look_at_place();
+    bool capture_all(bool even_if_early);
+    void lost(const std::string& reason);
+    void maybe_checkpoint();
+    void serve_view();
+    Millis time_to_wait() const;
+    void trouble(const std::string& what, const Error& error);
+    // ---- in an outage (replicator_outage.cpp) ----
     bool is_outage();
     bool is_sending_for_long() const;
     bool disk_is_low(std::uint64_t ours);
@@ -72,16 +83,11 @@ struct Replicator::Impl {
     bool hold_back(); ///< W8: the cache is full, or the disk nearly so
     void let_go(std::uint64_t waiting);
     bool gap_may_end();
-    bool capture_all(bool even_if_early);
-    void lost(const std::string& reason);
-    void maybe_checkpoint();
-    void serve_view();
+    // ---- for others to see (replicator_status.cpp) ----
     void publish(bool always = false);
     void changed();
-    Millis time_to_wait() const;
-    void trouble(const std::string& what, const Error& error);
 
-    // ---- upload thread (replicator_store.cpp) ----
+    // ---- upload thread (replicator_upload.cpp) ----
     void upload_loop(std::stop_token stop);
     bool send_one();
     void answer_look(std::stop_token stop);
@@ -91,7 +97,7 @@ struct Replicator::Impl {
     std::uint64_t upload_limit();
     bool is_known();
     void take_back_release();
-    // ---- keep thread: snapshots, metadata, merging, retention ----
+    // ---- keep thread (replicator_keep.cpp) ----
     void keep_loop(std::stop_token stop);
     bool keep_step(std::stop_token stop);
     bool snapshot_due();
