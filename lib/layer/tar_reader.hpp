@@ -20,6 +20,9 @@
 
 namespace zl {
 
+struct ExtendedHeader;
+struct HeaderBlock;
+
 /// Largest extended header: 255-byte names and 64 KiB values make headers of some hundred KiB.
 inline constexpr std::uint64_t kMaxPaxHeader = 4 << 20;
 /// Extents of one sparse file: with extents 68 KiB apart, the least that zl-pack makes, 1 TiB.
@@ -34,21 +37,19 @@ public:
     std::optional<Piece> read() override;
 
 private:
-    struct Header;
     struct Extent {
         std::uint64_t offset = 0;
         std::uint64_t size = 0;
     };
-    struct Extended;
 
     Bytes need(std::size_t n);
     void consume(std::size_t n) { begin_ += n; }
     bool at_end();
-    bool read_header(Header& header);
+    bool read_header(HeaderBlock& header);
     std::string read_small(std::uint64_t size, const char* what);
-    void read_extended(Header& header, Extended& ext);
+    void read_extended(HeaderBlock& header, ExtendedHeader& ext);
     void read_sparse_map(std::uint64_t stored, std::uint64_t real);
-    void fill_entry(const Header& header, Extended& ext, TarEntry& entry);
+    void fill_entry(const HeaderBlock& header, ExtendedHeader& ext, TarEntry& entry);
     void finish_content();
 
     Source& in_;
