@@ -8,6 +8,7 @@ namespace zl {
 
 namespace {
 
+constexpr std::string_view kUstarMagic("ustar\00000", 8), kGnuMagic("ustar  \0", 8);
 constexpr std::uint64_t kMaxId = 0xfffffffe; // 2^32-1 means "leave it" to chown(2)
 
 /// A field that ends at its first NUL or at its end.
@@ -93,8 +94,8 @@ HeaderBlock parse_header_block(std::string_view block) {
     HeaderBlock h;
     check_checksum(block);
     const std::string_view magic = block.substr(257, 8);
-    h.gnu = magic == std::string_view("ustar  \0", 8);
-    if (!h.gnu && magic != std::string_view("ustar\0" "00", 8))
+    h.gnu = magic == kGnuMagic;
+    if (!h.gnu && magic != kUstarMagic)
         malformed_tar("unknown magic in a header");
     h.type = block[156];
     h.path = text_field(block, 0, 100);
@@ -155,8 +156,7 @@ void ExtendedHeader::take_sparse(const PaxRecord& r) {
 
 void ExtendedHeader::take_xattr(const PaxRecord& r) {
     Xattr x{decode_xattr_name(r.key.substr(kXattrKeyword.size())), std::string(r.value)};
-    if (x.name.empty() || x.name.size() > kMaxXattrName ||
-        x.name.find('\0') != std::string::npos)
+    if (x.name.empty() || x.name.size() > kMaxXattrName || x.name.find('\0') != std::string::npos)
         malformed_tar("xattr name '" + show_path(x.name) + "'");
     if (x.value.size() > kMaxXattrValue)
         malformed_tar("xattr '" + show_path(x.name) + "' of " + std::to_string(x.value.size()) +
@@ -174,8 +174,7 @@ TarEntry make_tar_entry(const HeaderBlock& h, ExtendedHeader& ext) {
     if (sparse && (e.type != EntryType::file || ext.sparse_major != "1" ||
                    ext.sparse_minor != "0" || !ext.sparse_size || !ext.sparse_name))
         malformed_tar("sparse format other than 1.0");
-    fill_names(e, sparse ? *ext.sparse_name : ext.path.value_or(h.path),
-               ext.link.value_or(h.link));
+    fill_names(e, sparse ? *ext.sparse_name : ext.path.value_or(h.path), ext.link.value_or(h.link));
     e.mode = h.mode;
     e.uid = ext.uid ? *ext.uid : static_cast<std::uint32_t>(in_range(h.uid, kMaxId, "uid"));
     e.gid = ext.gid ? *ext.gid : static_cast<std::uint32_t>(in_range(h.gid, kMaxId, "gid"));

@@ -41,7 +41,9 @@ Bytes TarReader::need(std::size_t n) {
     return Bytes(buffer_).subspan(begin_, std::min(n, end_ - begin_));
 }
 
-bool TarReader::at_end() { return need(1).empty(); }
+bool TarReader::at_end() {
+    return need(1).empty();
+}
 
 /// False at the two zero blocks.
 bool TarReader::read_header(HeaderBlock& h) {

@@ -192,8 +192,8 @@ HttpTransfer::HttpTransfer(const HttpRequest& request_, const HttpClient::Option
     long slowest = kStallBytesPerSecond;
     if (options.bwlimit)
         slowest = std::clamp(
-            static_cast<long>(options.bwlimit / 4 / static_cast<unsigned>(options.connections)),
-            1L, kStallBytesPerSecond);
+            static_cast<long>(options.bwlimit / 4 / static_cast<unsigned>(options.connections)), 1L,
+            kStallBytesPerSecond);
     set(e, CURLOPT_LOW_SPEED_LIMIT, slowest);
     // libcurl's speed is an average over 5 s, so that it notices a stop that much later.
     long stall_seconds = long(r.stall_time.count() / 1000);

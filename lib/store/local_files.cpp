@@ -117,8 +117,7 @@ std::vector<Name> names(const std::string& dir, bool hidden) {
             n.text += '/';
         out.push_back(std::move(n));
     }
-    std::sort(out.begin(), out.end(),
-              [](const Name& a, const Name& b) { return a.text < b.text; });
+    std::sort(out.begin(), out.end(), [](const Name& a, const Name& b) { return a.text < b.text; });
     return out;
 }
 
@@ -131,8 +130,7 @@ void copy(const Body& body, Sink& sink, const std::function<void(std::int64_t)>&
     for (std::uint64_t at = 0; at < body.size();) {
         if (stop.stop_requested())
             throw Interrupted();
-        auto n =
-            static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), body.size() - at));
+        auto n = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), body.size() - at));
         body.read(at, std::span(buffer.data(), n));
         if (!wanted.empty())
             hash.update(Bytes(buffer.data(), n));

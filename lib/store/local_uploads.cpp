@@ -68,8 +68,7 @@ ObjectMeta Uploads::meta(const std::string& key, const std::string& id) const {
 }
 
 std::string Uploads::put_part(const std::string& key, const std::string& id, int number,
-                              const Body& body,
-                              const std::function<void(std::int64_t)>& on_bytes) {
+                              const Body& body, const std::function<void(std::int64_t)>& on_bytes) {
     find(key, id);
     AtomicFile file(part_path(id, number));
     FunctionSink sink([&](Bytes b) { file.write(b); });
@@ -86,8 +85,8 @@ std::vector<PartInfo> Uploads::parts(const std::string& key, const std::string& 
     std::vector<PartInfo> parts;
     for (const Name& n : names(dir_of(id))) {
         if (auto number = part_number(n.text))
-            parts.push_back({*number, static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st),
-                             time_of(n.st)});
+            parts.push_back(
+                {*number, static_cast<std::uint64_t>(n.st.st_size), etag_of(n.st), time_of(n.st)});
     }
     return parts;
 }
@@ -100,8 +99,7 @@ void Uploads::write_parts(const std::string& key, const std::string& id,
         auto found = std::find_if(have.begin(), have.end(),
                                   [&](const PartInfo& h) { return h.number == p.number; });
         if (p.number <= previous || found == have.end() || found->etag != p.etag)
-            throw Error(ErrorKind::data, "upload of " + key + ": part " +
-                                             std::to_string(p.number) +
+            throw Error(ErrorKind::data, "upload of " + key + ": part " + std::to_string(p.number) +
                                              " is not the one that was stored");
         previous = p.number;
         UniqueFd fd = open_file(part_path(id, p.number), O_RDONLY);

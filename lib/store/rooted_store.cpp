@@ -39,8 +39,9 @@ public:
             make_dirs(path_);
             if (!seen_ || seen_->id.empty())
                 write_id();
+            // Then the id is looked at: on overlayfs a first write changes the inode too.
             if (seen_)
-                seen_->inode = 0; // look at the id; on overlayfs a first write changes the inode too
+                seen_->inode = 0;
             look();
         } catch (const Error&) {
             // A store whose root is not ours to write to works without; what is really wrong, the
@@ -68,9 +69,9 @@ private:
             return;
         Seen now{st.st_dev, st.st_ino, S_ISDIR(st.st_mode) ? read_id() : ""};
         if (seen_) {
-            const bool is_same = S_ISDIR(st.st_mode) && (seen_->id.empty()
-                                                             ? now.device == seen_->device
-                                                             : now.id == seen_->id);
+            const bool is_same =
+                S_ISDIR(st.st_mode) &&
+                (seen_->id.empty() ? now.device == seen_->device : now.id == seen_->id);
             if (!is_same)
                 throw lost("is not the one that it was at first");
         } else if (!S_ISDIR(st.st_mode)) {

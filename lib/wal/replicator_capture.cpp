@@ -12,7 +12,7 @@ constexpr Millis kBlindWait{100}; ///< where file events do not work
 // A write into the WAL is seen before its commit is: look often for a while, then less.
 constexpr Millis kHotWait{2}, kWarmWait{20};
 constexpr Millis kHotFor{50}, kWarmFor{2000};
-constexpr Millis kLookAgain{3000};    ///< at the head of the replica, while it is not known
+constexpr Millis kLookAgain{3000}; ///< at the head of the replica, while it is not known
 constexpr Millis kPlaceEvery{1000};
 constexpr Millis kOutageInterval{10000}; ///< a segment at most so often while nothing gets through
 constexpr std::uint64_t kEagerBytes = 1 << 20;

@@ -237,7 +237,8 @@ ReplicaHead Replicator::Impl::own_head() {
     std::lock_guard lock(head_mutex);
     ReplicaHead head = read_replica_head(store, keys, state.acknowledged().sequence);
     if (!head.segment)
-        throw Error(ErrorKind::data, "the replica of " + options.name + " has no segments any more");
+        throw Error(ErrorKind::data,
+                    "the replica of " + options.name + " has no segments any more");
     const Digest id = head.segment->id();
     const auto queued = state.queued(head.segment->sequence);
     if (state.acknowledged().id == id || (queued && queued->id == id))
