@@ -158,6 +158,12 @@ void Replicator::Impl::once(std::stop_token stop) {
             serve_view();
             monitor.wait_until(Steady::now() + Millis(20), [] { return false; });
         }
+        // Nor would anybody else merge and delete.
+        kept_up = false;
+        changed();
+        while (!kept_up && !stop.stop_requested() && !monitor.failure())
+            monitor.wait_until(Steady::now() + Millis(100),
+                               [&] { return kept_up || stop.stop_requested(); });
     }
     if (options.break_off && !drained)
         options.break_off();

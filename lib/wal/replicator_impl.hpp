@@ -100,6 +100,7 @@ struct Replicator::Impl {
     // ---- keep thread (replicator_keep.cpp) ----
     void keep_loop(std::stop_token stop);
     bool keep_step(std::stop_token stop);
+    bool upkeep_step(ReplicaKeeper& keeper, std::stop_token stop);
     bool snapshot_due();
     std::optional<Capture::View> wait_for_view(std::stop_token stop);
     void take_snapshot(std::stop_token stop);
@@ -149,6 +150,8 @@ struct Replicator::Impl {
     std::atomic<bool> view_in_use = false, view_cancel = false, abandoned = false,
                       drained_out = false, store_works = true, conditional = true, ended = false,
                       one_shot = false, snapshot_differs = false;
+    std::atomic<bool> kept_up = false; ///< the keep thread found nothing more to do
+    bool upkeep_failed = false;        ///< keep thread only; in a run of once()
     std::atomic<bool> snapshot_works = true; ///< the last try of a generation's first one
     /// What is being sent was begun then; zero: nothing is.
     std::atomic<Steady::time_point> sending_since{};

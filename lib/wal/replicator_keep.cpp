@@ -32,10 +32,12 @@ void Replicator::Impl::keep_loop(std::stop_token stop) {
                 begun = true;
             }
             const std::uint64_t seen = changes;
-            const bool worked = begun && (keep_step(stop) || (!drained_out && keeper.step(stop)));
+            const bool worked = begun && (keep_step(stop) || upkeep_step(keeper, stop));
             wait = kFirstPause;
             if (worked)
                 continue;
+            kept_up = begun;
+            monitor.notify();
             // A busy database is no reason to look more often, but who waits for a snapshot is.
             monitor.wait_until(Steady::now() + look_every, [&] {
                 return stop.stop_requested() ||
@@ -103,6 +105,21 @@ bool Replicator::Impl::keep_step(std::stop_token stop) {
         return true;
     }
     return false;
+}
+
+/// Merging and deleting. A run of once() does not fail because of it: the next one goes on.
+bool Replicator::Impl::upkeep_step(ReplicaKeeper& keeper, std::stop_token stop) {
+    if (drained_out || upkeep_failed)
+        return false;
+    try {
+        return keeper.step(stop);
+    } catch (const Error& e) {
+        if (!one_shot || e.kind() == ErrorKind::fenced || stop.stop_requested())
+            throw;
+        upkeep_failed = true;
+        log.warn(std::string("merging and deleting, which the next run does: ") + e.what());
+        return false;
+    }
 }
 
 /// The generation has none, or there is something newer than the last and the interval is over.
