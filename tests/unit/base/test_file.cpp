@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 
@@ -16,20 +17,7 @@ using namespace zl;
 
 namespace {
 
-class TempDir {
-public:
-    TempDir() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-    ~TempDir() { std::filesystem::remove_all(path_); }
-    std::string operator/(const char* name) const { return path_ + "/" + name; }
-    /// Number of names in it, hidden ones too.
-    long count() const {
-        return std::distance(std::filesystem::directory_iterator(path_),
-                             std::filesystem::directory_iterator());
-    }
-
-private:
-    std::string path_ = "/tmp/zl-test-file.XXXXXX";
-};
+using test::TempDir;
 
 template <typename Fn>
 ErrorKind kind_of(Fn fn) {
@@ -77,7 +65,7 @@ TEST_SUITE("base/file") {
         struct stat st {};
         REQUIRE(::stat((dir / "x").c_str(), &st) == 0);
         CHECK((st.st_mode & 07777) == 0640);
-        CHECK(dir.count() == 1);
+        CHECK(dir.names().size() == 1);
     }
 
     TEST_CASE("without commit the old content stays and nothing is left behind") {
@@ -88,7 +76,7 @@ TEST_SUITE("base/file") {
             f.write("new");
         }
         CHECK(read_file(dir / "x") == "");
-        CHECK(dir.count() == 1);
+        CHECK(dir.names().size() == 1);
     }
 
     TEST_CASE("create only: a name that came meanwhile is never overwritten") {

@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/file.hpp"
 #include "inventory/check_database.hpp"
 #include "inventory/database_rows.hpp"
@@ -26,15 +27,10 @@ TimePoint moment(std::uint64_t sequence) {
 
 /// A replica made by hand: a database of one page, whose bytes are the sequence number.
 class Replica : PageSource {
-public:
-    Replica() {
-        char name[] = "/tmp/zl-inventory-XXXXXX";
-        StoreUrl url;
-        url.path = path_ = ::mkdtemp(name);
-        store = open_local_store(url, {}, log_);
-    }
-    ~Replica() override { std::filesystem::remove_all(path_); }
+    test::TempDir dir_;
+    NullLog log_;
 
+public:
     SegmentHeader next(SegmentKind kind = SegmentKind::segment) {
         SegmentHeader h;
         h.kind = kind;
@@ -50,7 +46,7 @@ public:
         return h;
     }
     void put(SegmentHeader h) {
-        const std::string file = path_ + "/.segment";
+        const std::string file = dir_ / ".segment";
         UniqueFd fd = open_file(file, O_RDWR | O_CREAT | O_TRUNC, 0600);
         SegmentWriter writer(fd.get(), file, kPage, h.sequence);
         if (h.kind == SegmentKind::segment) {
@@ -121,7 +117,7 @@ public:
         return found;
     }
 
-    std::unique_ptr<ObjectStore> store;
+    std::unique_ptr<ObjectStore> store = open_local_store(StoreUrl::parse(dir_.path()), {}, log_);
     const ReplicaKeys keys = ReplicaKeys::of_name("app");
     std::string db_id = "00000000000000cc", by = "00000000000000bb";
 
@@ -136,8 +132,6 @@ private:
         std::memcpy(out.data(), page_.data(), out.size());
     }
 
-    NullLog log_;
-    std::string path_;
     std::uint64_t sequence_ = 0;
     Digest last_;
     std::vector<std::byte> page_ = std::vector<std::byte>(kPage);

@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "inventory/check_layers.hpp"
 #include "inventory/database_rows.hpp"
 #include "inventory/inventory.hpp"
@@ -20,17 +21,10 @@ using namespace zl;
 namespace {
 
 struct Store {
-    Store() {
-        char name[] = "/tmp/zl-inventory-XXXXXX";
-        StoreUrl url;
-        url.path = path = ::mkdtemp(name);
-        store = open_local_store(url, {}, log);
-    }
-    ~Store() { std::filesystem::remove_all(path); }
     void put(const std::string& key, const std::string& text = "x") { put_text(*store, key, text); }
     NullLog log;
-    std::string path;
-    std::unique_ptr<ObjectStore> store;
+    test::TempDir dir;
+    std::unique_ptr<ObjectStore> store = open_local_store(StoreUrl::parse(dir.path()), {}, log);
 };
 
 std::string digest_of(char c) {

@@ -5,7 +5,7 @@
 #include "layer/foreign_reader.hpp"
 #include "layer/tar_reader.hpp"
 #include "tar_builder.hpp"
-#include "temp_dir.hpp"
+#include "look.hpp"
 
 #include <doctest/doctest.h>
 

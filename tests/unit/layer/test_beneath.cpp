@@ -1,7 +1,7 @@
 #include "layer/beneath.hpp"
 
 #include "base/error.hpp"
-#include "temp_dir.hpp"
+#include "look.hpp"
 
 #include <doctest/doctest.h>
 

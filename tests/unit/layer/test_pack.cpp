@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "layer/pack.hpp"
 #include "layer/pack_notes.hpp"
@@ -25,12 +26,6 @@ namespace {
 
 class Tree {
 public:
-    Tree() {
-        std::string name = (fs::temp_directory_path() / "zl-pack-XXXXXX").string();
-        REQUIRE(mkdtemp(name.data()) != nullptr);
-        root = name;
-    }
-    ~Tree() { fs::remove_all(root); }
     void file(const std::string& path, const std::string& content = "x") const {
         std::ofstream(root / path, std::ios::binary) << content;
     }
@@ -39,7 +34,8 @@ public:
     bool xattr(const std::string& path, const char* name, const std::string& value) const {
         return setxattr((root / path).c_str(), name, value.data(), value.size(), 0) == 0;
     }
-    fs::path root;
+    test::TempDir dir_;
+    fs::path root = dir_.path();
 };
 
 struct Packed {

@@ -3,7 +3,7 @@
 #include "base/error.hpp"
 #include "layer/journal.hpp"
 #include "layer/unpack.hpp"
-#include "temp_dir.hpp"
+#include "look.hpp"
 
 #include <doctest/doctest.h>
 

@@ -23,7 +23,7 @@ struct Bench {
             put_text(store, key(end), "x");
     }
     void age(const std::string& key, Millis by) {
-        const auto file = dir.path + "/store/" + key;
+        const auto file = dir / "store/" + key;
         std::filesystem::last_write_time(file, std::filesystem::last_write_time(file) - by);
     }
     void prune() {
@@ -37,7 +37,7 @@ struct Bench {
     }
 
     TempDir dir;
-    FaultyStore store{dir.path + "/store"};
+    FaultyStore store{dir / "store"};
     NullLog log;
     const std::string digest = std::string(64, 'a');
 };

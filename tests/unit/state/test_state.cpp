@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/file.hpp"
 #include "state/state_db.hpp"
 
@@ -14,14 +15,7 @@ using namespace zl;
 
 namespace {
 
-struct TempDir {
-    TempDir() {
-        char name[] = "/tmp/zl-test-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~TempDir() { std::filesystem::remove_all(path); }
-    std::string path;
-};
+using test::TempDir;
 
 PushRow sample() {
     PushRow r;
@@ -44,7 +38,7 @@ TEST_SUITE("state/state_db") {
         TempDir dir;
         std::int64_t id;
         {
-            StateDb db(dir.path + "/s.db");
+            StateDb db(dir / "s.db");
             PushRow r = sample();
             id = r.id = db.insert_push(r);
             r.state = "uploading";
@@ -59,7 +53,7 @@ TEST_SUITE("state/state_db") {
             db.add_suspect({"s", "k", "u"});
             db.set_fact("s", "f", "1");
         }
-        StateDb db(dir.path + "/s.db");
+        StateDb db(dir / "s.db");
         auto r = db.find_push(id);
         REQUIRE(r);
         CHECK(r->state == "uploading");
@@ -83,8 +77,8 @@ TEST_SUITE("state/state_db") {
 
     TEST_CASE("is private, whatever the umask") {
         TempDir dir;
-        StateDb db(dir.path + "/s.db");
-        auto mode = std::filesystem::status(dir.path + "/s.db").permissions();
+        StateDb db(dir / "s.db");
+        auto mode = std::filesystem::status(dir / "s.db").permissions();
         CHECK((mode & std::filesystem::perms::others_all) == std::filesystem::perms::none);
         CHECK((mode & std::filesystem::perms::group_all) == std::filesystem::perms::none);
     }
@@ -107,7 +101,7 @@ TEST_SUITE("state/state_db") {
                     PushRow row = sample();
                     row.spool += std::to_string(i);
                     if (::read(gate[0], &c, 1) == 0)
-                        StateDb(dir.path + "/s.db").insert_push(row);
+                        StateDb(dir / "s.db").insert_push(row);
                     code = 0;
                 } catch (const std::exception&) {
                 }
@@ -120,14 +114,14 @@ TEST_SUITE("state/state_db") {
                 ::waitpid(child, &status, 0);
                 failed += status != 0;
             }
-            CHECK(StateDb(dir.path + "/s.db").pushes().size() == 6);
+            CHECK(StateDb(dir / "s.db").pushes().size() == 6);
         }
         CHECK(failed == 0);
     }
 
     TEST_CASE("a file that is no database, or a newer one, is refused and left alone") {
         TempDir dir;
-        std::string path = dir.path + "/s.db";
+        std::string path = dir / "s.db";
         AtomicFile f(path);
         f.write(std::string(5000, 'x'));
         f.commit();
@@ -139,11 +133,11 @@ TEST_SUITE("state/state_db") {
         }
         CHECK(read_file(path) == std::string(5000, 'x'));
         {
-            Db db(dir.path + "/n.db");
+            Db db(dir / "n.db");
             db.exec("PRAGMA user_version = 99");
         }
         try {
-            StateDb db(dir.path + "/n.db");
+            StateDb db(dir / "n.db");
             FAIL("accepted");
         } catch (const Error& e) {
             CHECK(e.kind() == ErrorKind::data);
@@ -152,7 +146,7 @@ TEST_SUITE("state/state_db") {
 
     TEST_CASE("cut at any length it opens, or says why not, and never invents rows") {
         TempDir dir;
-        std::string path = dir.path + "/s.db";
+        std::string path = dir / "s.db";
         {
             StateDb db(path);
             PushRow r = sample();
@@ -160,7 +154,7 @@ TEST_SUITE("state/state_db") {
         }
         std::string whole = *read_file(path);
         for (std::size_t n = 0; n < whole.size(); n += 509) {
-            std::string cut = dir.path + "/cut.db";
+            std::string cut = dir / "cut.db";
             std::filesystem::remove(cut + "-wal");
             std::filesystem::remove(cut + "-shm");
             AtomicFile f(cut);

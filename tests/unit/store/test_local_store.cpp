@@ -1,4 +1,5 @@
 /// What a directory store makes of a directory that somebody else has changed.
+#include "../temp_dir.hpp"
 #include "conformance.hpp"
 #include "store/open_store.hpp"
 
@@ -18,24 +19,16 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Bench {
-    Bench() {
-        char name[] = "/tmp/zl-test-XXXXXX";
-        dir = ::mkdtemp(name);
-        StoreUrl url;
-        url.path = dir;
-        store = open_local_store(url, {}, log);
-    }
-    ~Bench() { fs::remove_all(dir); }
     void write(const std::string& name, const std::string& text) {
-        std::ofstream(dir + "/" + name) << text;
+        std::ofstream(dir / name) << text;
     }
     std::string upload_file(const std::string& id, const std::string& name) {
         return ".zl-uploads/" + id + "/" + name;
     }
 
-    std::string dir;
+    test::TempDir dir;
     NullLog log;
-    std::unique_ptr<ObjectStore> store;
+    std::unique_ptr<ObjectStore> store = open_local_store(StoreUrl::parse(dir.path()), {}, log);
 };
 
 } // namespace
@@ -46,13 +39,13 @@ TEST_CASE("what cannot be looked at is not left out of a listing") {
     // A prune took the layers of a name for nobody's when it could not look at its refs.
     Bench b;
     b.store->put("refs/web/1", MemoryBody("x"));
-    fs::create_symlink("round", b.dir + "/refs/round"); // ELOOP, which root gets too
+    fs::create_symlink("round", b.dir / "refs/round"); // ELOOP, which root gets too
     CHECK(error_of([&] { keys(*b.store, "refs/"); }) == ErrorKind::io);
-    fs::remove(b.dir + "/refs/round");
-    fs::create_symlink("/nonexistent/mount", b.dir + "/refs/web2");
+    fs::remove(b.dir / "refs/round");
+    fs::create_symlink("/nonexistent/mount", b.dir / "refs/web2");
     CHECK(error_of([&] { keys(*b.store, ""); }) == ErrorKind::io);
-    fs::remove(b.dir + "/refs/web2");
-    fs::create_directory_symlink(b.dir + "/refs/web", b.dir + "/refs/web3"); // is followed
+    fs::remove(b.dir / "refs/web2");
+    fs::create_directory_symlink(b.dir / "refs/web", b.dir / "refs/web3"); // is followed
     CHECK(keys(*b.store, "") == std::vector<std::string>{"refs/web/1", "refs/web3/1"});
 }
 
@@ -62,7 +55,7 @@ TEST_CASE("metadata that makes no sense is none; the object stays what it is") {
     options.meta["a"] = "b";
     b.store->put("k", MemoryBody("body"), options);
     REQUIRE(b.store->head("k")->meta == options.meta);
-    std::ifstream in(b.dir + "/.k.zl-meta");
+    std::ifstream in(b.dir / ".k.zl-meta");
     const std::string good((std::istreambuf_iterator<char>(in)), {});
     const std::string object = good.substr(0, good.find(",\"meta\""));
     REQUIRE(object.starts_with("{\"object\":"));

@@ -1,4 +1,5 @@
 /// A directory store whose directory is swapped for another while it is in use.
+#include "../temp_dir.hpp"
 #include "conformance.hpp"
 #include "store/rooted_store.hpp"
 
@@ -20,25 +21,17 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Bench {
-    Bench() {
-        char name[] = "/tmp/zl-test-XXXXXX";
-        dir = ::mkdtemp(name);
-        root = dir + "/store";
-    }
-    ~Bench() { fs::remove_all(dir); }
     std::unique_ptr<ObjectStore> open() {
-        StoreUrl url;
-        url.path = root;
-        return open_local_store(url, {}, log);
+        return open_local_store(StoreUrl::parse(root), {}, log);
     }
     /// What is below a mount point when the disk is not there: a directory with nothing in it.
     void unmount() {
-        fs::rename(root, dir + "/disk");
+        fs::rename(root, dir / "disk");
         fs::create_directory(root);
     }
     void mount() {
         fs::remove_all(root);
-        fs::rename(dir + "/disk", root);
+        fs::rename(dir / "disk", root);
     }
     std::string id() const {
         std::ifstream in(root + "/.zl-store");
@@ -47,7 +40,8 @@ struct Bench {
         return text.str();
     }
 
-    std::string dir, root;
+    test::TempDir dir;
+    std::string root = dir / "store";
     NullLog log;
 };
 
@@ -69,15 +63,15 @@ TEST_CASE("nothing is written to, nor believed of, an empty directory in the sto
     SUBCASE("empty") { b.unmount(); }
     SUBCASE("gone") {
         gone = true;
-        fs::rename(b.root, b.dir + "/disk");
+        fs::rename(b.root, b.dir / "disk");
     }
     SUBCASE("a file") {
         gone = true;
-        fs::rename(b.root, b.dir + "/disk");
+        fs::rename(b.root, b.dir / "disk");
         std::ofstream(b.root) << "x";
     }
     SUBCASE("another store") {
-        fs::rename(b.root, b.dir + "/disk");
+        fs::rename(b.root, b.dir / "disk");
         auto other = b.open();
         put(*other, "a");
         fs::remove(b.root + "/a");
@@ -120,7 +114,7 @@ TEST_CASE("what went to the wrong place meanwhile is not called stored, nor abse
         std::uint64_t size() const override { return 1; }
         void read(std::uint64_t, std::span<std::byte> buffer) const override {
             buffer[0] = std::byte(1);
-            if (!fs::exists(bench_.dir + "/disk")) // a store may try again
+            if (!fs::exists(bench_.dir / "disk")) // a store may try again
                 bench_.unmount();
         }
 
@@ -143,9 +137,9 @@ TEST_CASE("the same store is known by its id: a copy, another mount") {
     put(*store, "a");
     const std::string id = b.id();
     CHECK(id.size() == sizeof(R"({"id":""})") + 32);
-    fs::copy(b.root, b.dir + "/copy", fs::copy_options::recursive);
-    fs::rename(b.root, b.dir + "/old");
-    fs::rename(b.dir + "/copy", b.root);
+    fs::copy(b.root, b.dir / "copy", fs::copy_options::recursive);
+    fs::rename(b.root, b.dir / "old");
+    fs::rename(b.dir / "copy", b.root);
     put(*store, "b");
     CHECK(fs::exists(b.root + "/b"));
     CHECK(b.id() == id);
@@ -162,13 +156,13 @@ TEST_CASE("a store of old has no id; its first write makes one") {
     CHECK(text_of(*store, "a") == "x");
     CHECK(b.id().empty()); // reading makes nothing
     // Without an id the device is compared: a directory of the same one is believed.
-    fs::rename(b.root, b.dir + "/disk");
-    fs::copy(b.dir + "/disk", b.root);
+    fs::rename(b.root, b.dir / "disk");
+    fs::copy(b.dir / "disk", b.root);
     CHECK(text_of(*store, "a") == "x");
     SUBCASE("writable") {
         put(*store, "b");
         CHECK(!b.id().empty());
-        fs::remove_all(b.dir + "/disk");
+        fs::remove_all(b.dir / "disk");
         b.unmount();
         CHECK(error_of([&] { store->head("a"); }) == ErrorKind::transient);
     }

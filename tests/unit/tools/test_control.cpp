@@ -1,4 +1,5 @@
 /// The control socket, and the messages to a service manager.
+#include "../temp_dir.hpp"
 #include "control.hpp"
 #include "notify.hpp"
 
@@ -22,15 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-class TempDir {
-public:
-    TempDir() { REQUIRE(::mkdtemp(path_.data()) != nullptr); }
-    ~TempDir() { std::filesystem::remove_all(path_); }
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_ = "/tmp/zl-control.XXXXXX";
-};
+using test::TempDir;
 
 const ControlServer::Handler kEcho = [](const Json& request, const auto&) { return request; };
 

@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/file.hpp"
 #include "metrics.hpp"
 
@@ -74,15 +75,13 @@ TEST_SUITE("tools/metrics") {
     }
 
     TEST_CASE("the file is replaced as a whole") {
-        std::string dir = "/tmp/zl-test-metrics.XXXXXX";
-        REQUIRE(::mkdtemp(dir.data()) != nullptr);
+        const test::TempDir dir;
         Metrics m("zl-pull");
-        m.write(dir + "/m.prom", run(0s, 0));
-        m.write(dir + "/m.prom", run(1h, 65));
-        std::string text = read_file(dir + "/m.prom").value_or("");
+        m.write(dir / "m.prom", run(0s, 0));
+        m.write(dir / "m.prom", run(1h, 65));
+        std::string text = read_file(dir / "m.prom").value_or("");
         CHECK(has(text,
                   "zl_last_success_timestamp_seconds{tool=\"zl-pull\",name=\"\"} 1795327201.500"));
-        ::unlink((dir + "/m.prom").c_str());
-        CHECK(::rmdir(dir.c_str()) == 0); // nothing else was left
+        CHECK(dir.names() == std::vector<std::string>{"m.prom"}); // nothing else was left
     }
 }

@@ -1,4 +1,5 @@
 /// A command behind us. Each case is a process of its own: signals and children belong to one.
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "signals.hpp"
@@ -27,7 +28,6 @@ namespace {
 class Forked {
 public:
     explicit Forked(const std::function<int(const std::string& dir)>& body) {
-        REQUIRE(::mkdtemp(dir_.data()) != nullptr);
         pid_ = ::fork();
         REQUIRE(pid_ >= 0);
         if (pid_ > 0)
@@ -35,15 +35,14 @@ public:
         ::setsid();
         int code = 99;
         try {
-            code = body(dir_);
+            code = body(dir_.path());
         } catch (const std::exception& e) {
-            AtomicFile file(dir_ + "/exception");
+            AtomicFile file(dir_ / "exception");
             file.write(e.what());
             file.commit();
         }
         ::_exit(code);
     }
-    ~Forked() { std::filesystem::remove_all(dir_); }
 
     int wait() const {
         int status = 0;
@@ -51,7 +50,7 @@ public:
         return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
     }
     void kill(int signal) const { ::kill(pid_, signal); }
-    std::string file(const char* name) const { return read_file(dir_ + "/" + name).value_or(""); }
+    std::string file(const char* name) const { return read_file(dir_ / name).value_or(""); }
     bool appears(const char* name) const {
         for (int i = 0; i < 1000 && file(name).empty(); ++i)
             std::this_thread::sleep_for(10ms);
@@ -59,7 +58,7 @@ public:
     }
 
 private:
-    std::string dir_ = "/tmp/zl-supervisor.XXXXXX";
+    test::TempDir dir_;
     pid_t pid_ = -1;
 };
 

@@ -1,4 +1,5 @@
 /// run_tool as a parent sees it: each case forks a child that is a tool.
+#include "../temp_dir.hpp"
 #include "base/file.hpp"
 #include "stream/stream.hpp"
 #include "tool.hpp"
@@ -27,14 +28,12 @@ class Child {
 public:
     Child(std::vector<std::string> arguments, const Body& body, int ignored_signal = 0)
         : ignored_signal_(ignored_signal) {
-        REQUIRE(::mkdtemp(dir_.data()) != nullptr);
-        arguments.insert(arguments.begin(), {"zl-push", "--metrics", dir_ + "/metrics"});
+        arguments.insert(arguments.begin(), {"zl-push", "--metrics", dir_ / "metrics"});
         pid_ = ::fork();
         REQUIRE(pid_ >= 0);
         if (pid_ == 0)
             run(arguments, body);
     }
-    ~Child() { std::filesystem::remove_all(dir_); }
 
     void kill(int signal) const { ::kill(pid_, signal); }
     /// Exit code, or 1000 + the signal that ended it.
@@ -43,7 +42,7 @@ public:
         REQUIRE(::waitpid(pid_, &status, 0) == pid_);
         return WIFSIGNALED(status) ? 1000 + WTERMSIG(status) : WEXITSTATUS(status);
     }
-    std::string file(const char* name) const { return read_file(dir_ + "/" + name).value_or(""); }
+    std::string file(const char* name) const { return read_file(dir_ / name).value_or(""); }
     std::string exit_metric() const {
         std::string text = file("metrics");
         std::size_t at = text.find("\nzl_last_exit_code{");
@@ -69,8 +68,8 @@ private:
         for (int signal : {SIGINT, SIGTERM, SIGHUP})
             ::signal(signal, signal == ignored_signal_ ? SIG_IGN : SIG_DFL);
         ::setsid(); // without the terminal of whoever runs the tests
-        ::dup2(open_file(dir_ + "/out", O_CREAT | O_WRONLY).get(), 1);
-        ::dup2(open_file(dir_ + "/err", O_CREAT | O_WRONLY).get(), 2);
+        ::dup2(open_file(dir_ / "out", O_CREAT | O_WRONLY).get(), 1);
+        ::dup2(open_file(dir_ / "err", O_CREAT | O_WRONLY).get(), 2);
         ::setenv("ZL_CONFIG", "/dev/null", 1);
         std::vector<char*> argv;
         for (std::string& a : arguments)
@@ -81,7 +80,7 @@ private:
         ::_exit(run_tool(static_cast<int>(argv.size()), argv.data(), spec, body));
     }
 
-    std::string dir_ = "/tmp/zl-test-tool.XXXXXX";
+    test::TempDir dir_;
     pid_t pid_ = -1;
     int ignored_signal_;
 };
@@ -250,17 +249,15 @@ TEST_SUITE("tools/tool") {
     }
 
     TEST_CASE("the state directory is made for its owner only") {
-        std::string dir = "/tmp/zl-test-state.XXXXXX";
-        REQUIRE(::mkdtemp(dir.data()) != nullptr);
-        Child c({"--state-dir", dir + "/a"}, [](ToolContext& ctx) {
+        const test::TempDir dir;
+        Child c({"--state-dir", dir / "a"}, [](ToolContext& ctx) {
             ctx.print(ctx.state_dir());
             return 0;
         });
         CHECK(c.wait() == 0);
-        CHECK(c.file("out") == dir + "/a\n");
-        CHECK(std::filesystem::status(dir + "/a").permissions() ==
+        CHECK(c.file("out") == dir / "a" + "\n");
+        CHECK(std::filesystem::status(dir / "a").permissions() ==
               std::filesystem::perms::owner_all);
-        std::filesystem::remove_all(dir);
         Child bad({"--state-dir", "/dev/null/x"}, [](ToolContext& ctx) {
             ctx.state_dir();
             return 0;

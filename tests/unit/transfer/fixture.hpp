@@ -1,6 +1,7 @@
 /// Helpers of the transfer tests: temp directories, small layers, a store that fails on demand.
 #pragma once
 
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "layer/layer_stream.hpp"
@@ -18,15 +19,6 @@
 #include <type_traits>
 
 namespace zl::test {
-
-struct TempDir {
-    TempDir() {
-        char name[] = "/tmp/zl-test-XXXXXX";
-        path = ::mkdtemp(name);
-    }
-    ~TempDir() { std::filesystem::remove_all(path); }
-    std::string path;
-};
 
 inline std::string noise(std::size_t n, std::uint32_t seed) {
     std::mt19937 rng(seed);

@@ -55,7 +55,7 @@ struct Stored {
 
 struct Fixture {
     TempDir dir;
-    FaultyStore store{dir.path + "/store"};
+    FaultyStore store{dir / "store"};
     NullLog log;
     NullProgress progress;
     PullOptions options{.prefix = "layers/", .jobs = 4, .part_size = 64 << 10};
@@ -111,7 +111,7 @@ TEST_SUITE("transfer/pull") {
                 CHECK(e.kind() == ErrorKind::data);
             }
             CHECK(out.text.size() <= last);
-            std::string file = f.dir.path + "/out";
+            std::string file = f.dir / "out";
             try {
                 Puller p = f.puller();
                 p.pull_to_file(p.find("sha256:" + s.digest), file);
@@ -145,8 +145,8 @@ TEST_SUITE("transfer/pull") {
                 CHECK(e.kind() == ErrorKind::data);
             }
             CHECK(out.text.size() <= target.end->last_frame_offset());
-            CHECK_THROWS_AS(p.pull_to_file(target, f.dir.path + "/out"), Error);
-            CHECK_FALSE(path_exists(f.dir.path + "/out"));
+            CHECK_THROWS_AS(p.pull_to_file(target, f.dir / "out"), Error);
+            CHECK_FALSE(path_exists(f.dir / "out"));
         }
     }
 
@@ -200,7 +200,7 @@ TEST_SUITE("transfer/pull") {
     TEST_CASE("-o continues: killed after any range, and with its journal cut anywhere") {
         Fixture f;
         Stored s(f.store, 1 << 20);
-        std::string file = f.dir.path + "/out", part = f.dir.path + "/.out.zl-part",
+        std::string file = f.dir / "out", part = f.dir / ".out.zl-part",
                     journal = part + ".ranges";
         struct Killed {};
         for (int kill = 1; kill < 12; kill += 3) {

@@ -64,8 +64,8 @@ struct Killed {};
 TEST_SUITE("transfer/push") {
     TEST_CASE("stores the bytes, the metadata and the ref, and leaves nothing behind") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         for (std::size_t size : {std::size_t{512}, kPart * 3 + 1000}) {
             std::string blob = layer_of(size, 1);
             PushOptions o;
@@ -89,8 +89,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("the object may be replaced by another push of the layer while it is looked at") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         const std::string blob = layer_of(100000, 2);
         const std::string key = layer_key("layers/", host.push(blob).digest);
         auto replace = [&] { store.inner().put(key, MemoryBody(blob)); }; // without our metadata
@@ -106,8 +106,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("sends nothing when it is already stored, also at another level; --force sends") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string blob = layer_of(100000, 2, 1), other = layer_of(100000, 2, 19);
         PushOutcome p = host.push(blob);
         PushOutcome q = host.push(blob);
@@ -125,8 +125,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("a stored object that is cut, or whose end is not true, is replaced") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string blob = layer_of(100000, 3);
         PushOutcome p = host.push(blob);
         std::string key = layer_key("layers/", p.digest);
@@ -142,8 +142,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("another object than the one that was sent is not taken for it") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string blob = layer_of(100000, 15);
         int lies = 0;
         store.fault = [&](const std::string& call, bool after) {
@@ -167,8 +167,8 @@ TEST_SUITE("transfer/push") {
         int total = 0;
         {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            Host host(store, dir.path);
+            FaultyStore store(dir / "store");
+            Host host(store, dir.path());
             store.fault = [&](auto&, bool) { ++total; };
             PushOptions o;
             o.name = "n";
@@ -178,12 +178,12 @@ TEST_SUITE("transfer/push") {
         REQUIRE(total > 30);
         for (int kill = 1; kill <= total; ++kill) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
+            FaultyStore store(dir / "store");
             std::string digest;
             int seen = 0;
             std::string at;
             {
-                Host host(store, dir.path);
+                Host host(store, dir.path());
                 store.fault = [&](const std::string& call, bool after) {
                     if (++seen >= kill) {
                         if (at.empty())
@@ -201,7 +201,7 @@ TEST_SUITE("transfer/push") {
             }
             store.fault = [](auto&, bool) {};
             int parts_before = store.calls["part"];
-            Host host(store, dir.path);
+            Host host(store, dir.path());
             auto outcomes = host.resume();
             INFO("killed at request ", kill, ": ", at);
             if (outcomes.empty()) { // it had got to its end
@@ -227,8 +227,8 @@ TEST_SUITE("transfer/push") {
         std::string blob = layer_of(kPart * 6 + 5000, 14);
         for (const char* where : {"part", "complete"}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            Host host(store, dir.path);
+            FaultyStore store(dir / "store");
+            Host host(store, dir.path());
             PushOptions o;
             o.name = "n";
             o.jobs = 1;
@@ -253,8 +253,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("an upload that somebody aborted is started over") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string blob = layer_of(kPart * 3, 5);
         int parts = 0;
         store.fault = [&](const std::string& call, bool after) {
@@ -272,8 +272,8 @@ TEST_SUITE("transfer/push") {
     TEST_CASE("a lost reply to Complete is settled by looking, whoever's object is there") {
         for (bool took_effect : {true, false}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            Host host(store, dir.path);
+            FaultyStore store(dir / "store");
+            Host host(store, dir.path());
             std::string blob = layer_of(kPart * 2, 6);
             int lost = 0;
             store.fault = [&](const std::string& call, bool after) {
@@ -289,8 +289,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("a store that is down keeps the spool; the time of the ref stays") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string older = layer_of(1000, 7), newer = layer_of(1000, 8);
         PushOptions o;
         o.name = "n";
@@ -316,8 +316,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("input that is cut, or whose producer failed, leaves nothing at all") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string blob = layer_of(100000, 9);
         for (std::size_t n : {std::size_t{0}, std::size_t{1}, blob.size() / 2, blob.size() - 1}) {
             CHECK_THROWS_AS(host.push(blob.substr(0, n)), Error);
@@ -332,8 +332,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("the newest ref is never older than those before, whatever the clock says") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         Ref future;
         future.name = "n";
         future.digest = std::string(64, 'a');
@@ -347,8 +347,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("a name of the last millisecond that can be written is an error that names it") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         Ref last;
         last.name = "n";
         last.digest = std::string(64, 'a');
@@ -372,8 +372,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("a push that is done does not fail of an upload that may be ours") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         host.db.add_suspect({store.identity(), "layers/x", std::string(32, '0')});
         for (int kind : {0, 1}) {
             store.fault = [&](const std::string& call, bool) {
@@ -389,8 +389,8 @@ TEST_SUITE("transfer/push") {
 
     TEST_CASE("foreign and raw input") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        Host host(store, dir.path);
+        FaultyStore store(dir / "store");
+        Host host(store, dir.path());
         std::string tar(1024, '\0');
         StringCompressor zstd(3);
         zstd.write(as_bytes(tar));
@@ -418,7 +418,7 @@ TEST_SUITE("transfer/push") {
 TEST_SUITE("transfer/refs") {
     TEST_CASE("REF: name, name at a time, digest, prefix, latest") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
+        FaultyStore store(dir / "store");
         auto add = [&](const char* name, char c, const char* time) {
             Ref r;
             r.name = name;
@@ -454,7 +454,7 @@ TEST_SUITE("transfer/refs") {
 
     TEST_CASE("a ref object that names another digest than its key is refused") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
+        FaultyStore store(dir / "store");
         store.inner().put("layers/refs/n/20260101T000000.000Z-aaaaaaaaaaaa.json",
                           MemoryBody("{\"digest\":\"" + std::string(64, 'b') + "\"}"));
         CHECK_THROWS_AS(resolve_ref(store, "layers/", "n"), Error);

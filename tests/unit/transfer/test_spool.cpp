@@ -113,10 +113,10 @@ std::optional<TimePoint> marked(StateDb& db, const std::string& dir) {
 TEST_SUITE("transfer/spool") {
     TEST_CASE("a spool of another state database is told of and left alone by all that zl-push does") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
         const std::string spool = a.push_in_vain(layer_of(100000, 1));
-        Desk b(link, dir.path + "/b.db", dir.path + "/spool");
+        Desk b(link, dir / "b.db", dir / "spool");
         b.pusher().list();
         CHECK(b.log.tells(spool));
         CHECK(b.resume() == 0);
@@ -128,14 +128,14 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("the spool directory may be given in any spelling, from anywhere") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool/");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool/");
         const std::string spool = a.push_in_vain(layer_of(100000, 1));
-        std::filesystem::create_directory_symlink(dir.path + "/spool", dir.path + "/link");
+        std::filesystem::create_directory_symlink(dir / "spool", dir / "link");
         for (const char* spelling : {"/spool", "/spool/", "//spool", "/link"})
-            CHECK(dead(a.db, dir.path + spelling).empty());
+            CHECK(dead(a.db, dir.path() + spelling).empty());
         const auto here = std::filesystem::current_path();
-        std::filesystem::current_path(dir.path);
+        std::filesystem::current_path(dir.path());
         a.spool_dir = "relative";
         const std::string other = a.push_in_vain(layer_of(100000, 2));
         std::filesystem::current_path(here);
@@ -145,24 +145,24 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("a spool that is not there for a while is finished when it is again") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/usb/spool");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "usb/spool");
         const std::string spool = a.push_in_vain(layer_of(100000, 1));
-        a.spool_dir = dir.path + "/spool";
+        a.spool_dir = dir / "spool";
         for (const char* away : {"/usb", "/usb/spool"}) {
             CAPTURE(away);
             a.log.lines.clear();
-            std::filesystem::rename(dir.path + away, dir.path + "/away");
+            std::filesystem::rename(dir.path() + away, dir / "away");
             if (std::string(away) == "/usb/spool")
-                std::filesystem::create_directory(dir.path + away); // the mount point
+                std::filesystem::create_directory(dir.path() + away); // the mount point
             a.push(layer_of(1000, 2));
             CHECK(a.log.tells(spool));
             CHECK(a.resume_fails() == ErrorKind::io);
             auto list = a.pusher().list();
             REQUIRE(list.size() == 1);
             CHECK(list[0].lost);
-            std::filesystem::remove(dir.path + away);
-            std::filesystem::rename(dir.path + "/away", dir.path + away);
+            std::filesystem::remove(dir.path() + away);
+            std::filesystem::rename(dir / "away", dir.path() + away);
             CHECK(dead(a.db, a.spool_dir).empty());
         }
         CHECK(a.resume() == 1);
@@ -172,8 +172,8 @@ TEST_SUITE("transfer/spool") {
     TEST_CASE("a spool that changed on its disk is not sent; the same input again finishes both") {
         for (std::size_t size : {std::size_t{100000}, std::size_t{11} << 20}) {
             TempDir dir;
-            Link link(dir.path + "/store");
-            Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+            Link link(dir / "store");
+            Desk a(link, dir / "a.db", dir / "spool");
             const std::string blob = layer_of(size, 3);
             const std::string spool = a.push_in_vain(blob);
             std::fstream f(spool, std::ios::in | std::ios::out | std::ios::binary);
@@ -195,8 +195,8 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("what dies at its end leaves a row, and the next run clears both") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
         for (bool removed : {false, true}) {
             const std::string spool = a.push_in_vain(layer_of(100000, 1));
             PushRow row = a.db.pushes()[0];
@@ -215,19 +215,19 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("input that was cut is nobody's; with its directory away nobody can say") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
         const std::string spool = a.push_in_vain(layer_of(100000, 1));
         PushRow row = a.db.pushes()[0];
         row.state = "spooling";
         a.db.update_push(row);
         CHECK(dead(a.db, a.spool_dir).at(spool) == Kind::cut_input);
-        std::filesystem::rename(dir.path + "/spool", dir.path + "/away");
+        std::filesystem::rename(dir / "spool", dir / "away");
         CHECK(dead(a.db, a.spool_dir).at(spool) == Kind::lost);
-        a.spool_dir = dir.path + "/other";
+        a.spool_dir = dir / "other";
         CHECK(a.resume() == 0); // it may live, in a mount namespace of its own
         CHECK(a.db.pushes().size() == 1);
-        std::filesystem::rename(dir.path + "/away", dir.path + "/spool");
+        std::filesystem::rename(dir / "away", dir / "spool");
         CHECK(a.resume() == 0);
         CHECK(a.db.pushes().empty());
         CHECK_FALSE(path_exists(spool));
@@ -235,10 +235,10 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("a mark lasts as long as nothing changes") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
-        const std::string spool = a.push_in_vain(layer_of(100000, 1)), away = dir.path + "/away";
-        StateDb b(dir.path + "/b.db");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
+        const std::string spool = a.push_in_vain(layer_of(100000, 1)), away = dir / "away";
+        StateDb b(dir / "b.db");
         for (StateDb* db : {&a.db, &b}) {
             const bool lost = db == &a.db;
             CAPTURE(lost);
@@ -263,9 +263,9 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("a row that is forgotten leaves its spool, found again, as new") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
-        const std::string spool = a.push_in_vain(layer_of(100000, 1)), away = dir.path + "/away";
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
+        const std::string spool = a.push_in_vain(layer_of(100000, 1)), away = dir / "away";
         std::filesystem::rename(spool, away);
         dead(a.db, a.spool_dir, Fate::mark);
         dead(a.db, a.spool_dir, Fate::remove);
@@ -279,14 +279,14 @@ TEST_SUITE("transfer/spool") {
 
     TEST_CASE("what a living process has is not visited") {
         TempDir dir;
-        Link link(dir.path + "/store");
-        Desk a(link, dir.path + "/a.db", dir.path + "/spool");
+        Link link(dir / "store");
+        Desk a(link, dir / "a.db", dir / "spool");
         const std::string spool = a.push_in_vain(layer_of(100000, 1));
-        StateDb b(dir.path + "/b.db");
+        StateDb b(dir / "b.db");
         auto lock = lock_spool(spool);
         REQUIRE(lock);
         CHECK(dead(b, a.spool_dir, Fate::remove).empty());
-        std::filesystem::rename(spool, dir.path + "/away");
+        std::filesystem::rename(spool, dir / "away");
         CHECK(dead(a.db, a.spool_dir, Fate::remove).empty());
         CHECK(a.db.pushes().size() == 1);
         lock->remove_and_unlock();

@@ -2,6 +2,7 @@
 /// compare.
 #pragma once
 
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
 #include "store/open_store.hpp"
@@ -29,29 +30,7 @@ inline std::string whole_file(const std::string& path) {
     return read_file(path, std::size_t{1} << 32).value_or("");
 }
 
-class Directory {
-public:
-    Directory() {
-        std::string name = (std::filesystem::temp_directory_path() / "zl-restore-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    ~Directory() { std::filesystem::remove_all(path_); }
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-    const std::string& path() const { return path_; }
-    /// Names in it, hidden ones too.
-    std::vector<std::string> names() const {
-        std::vector<std::string> out;
-        for (const auto& entry : std::filesystem::directory_iterator(path_))
-            out.push_back(entry.path().filename());
-        std::sort(out.begin(), out.end());
-        return out;
-    }
-
-private:
-    std::string path_;
-};
+using Directory = test::TempDir;
 
 class Sql {
 public:

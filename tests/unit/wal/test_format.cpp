@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "base/endian.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -28,21 +29,7 @@ using namespace zl;
 
 namespace {
 
-class TempDir {
-public:
-    TempDir() {
-        std::string name = (std::filesystem::temp_directory_path() / "zl-wal-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    ~TempDir() { std::filesystem::remove_all(path_); }
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-    const std::string& path() const { return path_; }
-
-private:
-    std::string path_;
-};
+using test::TempDir;
 
 void write_text(const std::string& path, std::string_view text) {
     UniqueFd fd = open_file(path, O_WRONLY | O_CREAT | O_TRUNC);

@@ -1,3 +1,4 @@
+#include "../temp_dir.hpp"
 #include "store/forwarding_store.hpp"
 #include "base/error.hpp"
 #include "base/file.hpp"
@@ -34,20 +35,7 @@ namespace {
 constexpr std::uint32_t kPage = 512;
 constexpr Millis kDay = hours(24);
 
-class TempDir {
-public:
-    TempDir() {
-        std::string name = (std::filesystem::temp_directory_path() / "zl-keep-XXXXXX").string();
-        path_ = ::mkdtemp(name.data());
-    }
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    ~TempDir() { std::filesystem::remove_all(path_); }
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
+using test::TempDir;
 
 class Warnings final : public Log {
 public:

@@ -1,4 +1,5 @@
 // The part of the shipper that touches a live database, against real SQLite connections.
+#include "../temp_dir.hpp"
 #include "base/error.hpp"
 #include "wal/capture.hpp"
 #include "wal/lineage.hpp"
@@ -19,16 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// A directory that goes away.
-struct Dir {
-    std::string path;
-    Dir() {
-        std::string name = (fs::temp_directory_path() / "zl-live-XXXXXX").string();
-        path = ::mkdtemp(name.data());
-    }
-    ~Dir() { fs::remove_all(path); }
-    std::string operator/(const char* name) const { return path + "/" + name; }
-};
+using Dir = test::TempDir;
 
 /// The application.
 struct App {

@@ -210,7 +210,7 @@ TEST_SUITE("wal/disk_margin") {
 TEST_SUITE("wal/ship state") {
     TEST_CASE("a new directory is private and has a writer id that stays") {
         TempDir dir;
-        std::string path = dir.path + "/app.db.zl";
+        std::string path = dir / "app.db.zl";
         std::string writer;
         {
             ShipState state(path);
@@ -234,20 +234,20 @@ TEST_SUITE("wal/ship state") {
         CHECK(again.writer() == writer);
         CHECK(again.note("db_id") == "x");
         CHECK_FALSE(again.note("gap_from"));
-        CHECK(ShipState(dir.path + "/other").writer() != writer);
+        CHECK(ShipState(dir / "other").writer() != writer);
     }
 
     TEST_CASE("the queue is first in, first out, and survives reopening") {
         TempDir dir;
         std::optional<ShipPosition> before;
         {
-            ShipState state(dir.path);
+            ShipState state(dir.path());
             for (std::uint32_t i = 1; i <= 3; ++i)
                 capture(state, i);
             before = state.position();
             check_sound(state);
         }
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         check_sound(state);
         auto after = state.position();
         REQUIRE(after);
@@ -285,7 +285,7 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("what was sent, or is being sent, is not dropped with what follows it") {
         TempDir dir;
-        ShipState state(dir.path + "/app.db.zl");
+        ShipState state(dir / "app.db.zl");
         for (std::uint32_t n = 1; n <= 4; ++n)
             capture(state, n);
         REQUIRE(state.begin_sending(9));
@@ -293,7 +293,7 @@ TEST_SUITE("wal/ship state") {
         CHECK(state.newest().sequence == 1);
         CHECK(files(state.directory()).size() == 1);
         state.mark_attempted(1);
-        ShipState(dir.path + "/app.db.zl").drop_unsent(1); // the next run
+        ShipState(dir / "app.db.zl").drop_unsent(1); // the next run
         CHECK(state.queued(1));
         state.drop_queue();
         CHECK_FALSE(state.oldest());
@@ -301,7 +301,7 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("a segment out of order, or of another position, is our bug") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         capture(state);
         UniqueFd fd = open_file(state.temp_path(3), O_RDWR | O_CREAT);
         QueuedSegment q;
@@ -320,7 +320,7 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("page hashes: in runs, by page, changed, shrunk and counted") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         std::vector<std::uint64_t> all(1000);
         for (std::size_t i = 0; i < all.size(); ++i)
             all[i] = 0xFEDCBA9876543210u - i;
@@ -346,30 +346,30 @@ TEST_SUITE("wal/ship state") {
         CHECK_FALSE(state.position());
         CHECK(state.hashed_pages() == 0);
         state.put_hashes(1, {7, 8});
-        CHECK(ShipState(dir.path, ShipState::Access::look).hashed_pages() == 0); // not yet written
+        CHECK(ShipState(dir.path(), ShipState::Access::look).hashed_pages() == 0); // not yet written
         CHECK(state.hashes(1, 3) == std::vector<std::uint64_t>{7, 8, 0});
         CHECK(state.newest().sequence == 1);
     }
 
     TEST_CASE("a rotten page hash is noticed, not used") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         capture(state);
         {
-            Db db(dir.path + "/state.db");
+            Db db(dir / "state.db");
             db.exec("UPDATE page_hash SET hashes = CAST(zeroblob(16) || substr(hashes, 17) AS BLOB)"
                     " WHERE block = 0");
         }
         std::string text;
         CHECK(kind_of([&] { state.hashes(1, 2); }, &text) == ErrorKind::data);
-        CHECK(text.find(dir.path) != std::string::npos);
+        CHECK(text.find(dir.path()) != std::string::npos);
         CHECK(kind_of([&] { capture(state); }) == ErrorKind::data);
-        CHECK(files(dir.path).size() == 1);
+        CHECK(files(dir.path()).size() == 1);
     }
 
     TEST_CASE("adopting a head: acknowledged, then the position that the hashes are of") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         state.begin_rehash();
         state.put_hashes(1, {11, 12});
         QueuedSegment head;
@@ -389,7 +389,7 @@ TEST_SUITE("wal/ship state") {
         capture(state);
         CHECK(state.oldest()->sequence == 58);
         state.drop_queue();
-        CHECK(files(dir.path).empty());
+        CHECK(files(dir.path()).empty());
         CHECK_FALSE(state.position());
         CHECK(state.hashed_pages() == 0);
         CHECK(state.acknowledged().sequence == 57);
@@ -399,7 +399,7 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("catalogue and uploads") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         using Kind = CatalogueEntry::Kind;
         state.add_entry({Kind::merged, "m/b", "g", {5, 9}, TimePoint(Millis(9)), 90, 1});
         state.add_entry({Kind::merged, "m/a", "g", {1, 4}, TimePoint(Millis(4)), 40, 2});
@@ -426,7 +426,7 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("many entries of the catalogue come and go together, or not at all") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         using Kind = CatalogueEntry::Kind;
         std::vector<CatalogueEntry> many;
         std::vector<std::string> keys;
@@ -435,7 +435,7 @@ TEST_SUITE("wal/ship state") {
             many.push_back({Kind::segment, keys.back(), "g", {n, n}, TimePoint(Millis(n)), n, 0});
         }
         auto count = [&] { return state.entries(Kind::segment).size(); };
-        Db other(dir.path + "/state.db");
+        Db other(dir / "state.db");
         other.exec("CREATE TRIGGER no_entry BEFORE INSERT ON catalogue WHEN NEW.first = 900 BEGIN"
                    " SELECT RAISE(FAIL, 'refused'); END");
         CHECK_THROWS_AS(state.add_entries(many), Error);
@@ -459,27 +459,27 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("files without a row and temporary ones are removed; others are left alone") {
         TempDir dir;
-        { ShipState(dir.path).set_note("a", "b"); }
+        { ShipState(dir.path()).set_note("a", "b"); }
         for (const char* name : {"00000000000000000009.wal.zst", "00000000000000000009.wal.zst.tmp",
                                  "new-state.tmp", "new-state.tmp-wal", "lock", "notes.txt"})
-            AtomicFile(dir.path + "/" + name).commit();
+            AtomicFile(dir / "" + name).commit();
         {
-            ShipState look(dir.path, ShipState::Access::look);
+            ShipState look(dir.path(), ShipState::Access::look);
             CHECK(look.note("a") == "b");
-            CHECK(files(dir.path).size() == 6);
+            CHECK(files(dir.path()).size() == 6);
         }
-        ShipState state(dir.path);
-        CHECK(files(dir.path) == std::vector<std::string>{"lock", "notes.txt"});
-        CHECK(kind_of([&] { ShipState(dir.path + "/no", ShipState::Access::look); }) ==
+        ShipState state(dir.path());
+        CHECK(files(dir.path()) == std::vector<std::string>{"lock", "notes.txt"});
+        CHECK(kind_of([&] { ShipState(dir / "no", ShipState::Access::look); }) ==
               ErrorKind::not_found);
-        CHECK_FALSE(path_exists(dir.path + "/no"));
+        CHECK_FALSE(path_exists(dir / "no"));
     }
 
     TEST_CASE("a queued file that is gone or cut breaks continuity, not the queue before it") {
         for (bool cut : {false, true}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            std::string cache = dir.path + "/cache";
+            FaultyStore store(dir / "store");
+            std::string cache = dir / "cache";
             {
                 ShipState state(cache);
                 for (std::uint32_t i = 0; i < 5; ++i)
@@ -511,8 +511,8 @@ TEST_SUITE("wal/ship state") {
                 std::string point = std::string(name) + ":" + std::to_string(nth);
                 CAPTURE(point);
                 TempDir dir;
-                std::string cache = dir.path + "/cache";
-                FaultyStore store(dir.path + "/store");
+                std::string cache = dir / "cache";
+                FaultyStore store(dir / "store");
                 bool killed = killed_at(point, [&] {
                     ShipState state(cache);
                     for (std::uint32_t i = 0; i < 4; ++i) {
@@ -537,8 +537,8 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("each file of the state, cut at any length: a clear error or a sound state") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        std::string cache = dir.path + "/cache", copy = dir.path + "/copy", writer;
+        FaultyStore store(dir / "store");
+        std::string cache = dir / "cache", copy = dir / "copy", writer;
         // Killed, so that there is a state.db-wal with much in it.
         killed_at("ship.captured:9", [&] {
             ShipState state(cache);
@@ -591,18 +591,18 @@ TEST_SUITE("wal/ship state") {
 
     TEST_CASE("a state of a newer zl, or of something else, is refused") {
         TempDir dir;
-        { ShipState state(dir.path); }
-        Db(dir.path + "/state.db").exec("PRAGMA user_version = 99");
+        { ShipState state(dir.path()); }
+        Db(dir / "state.db").exec("PRAGMA user_version = 99");
         std::string text;
-        CHECK(kind_of([&] { ShipState state(dir.path); }, &text) == ErrorKind::data);
+        CHECK(kind_of([&] { ShipState state(dir.path()); }, &text) == ErrorKind::data);
         CHECK(text.find("newer zl") != std::string::npos);
-        Db(dir.path + "/state.db").exec("PRAGMA user_version = 0");
-        CHECK(kind_of([&] { ShipState state(dir.path); }) == ErrorKind::data);
+        Db(dir / "state.db").exec("PRAGMA user_version = 0");
+        CHECK(kind_of([&] { ShipState state(dir.path()); }) == ErrorKind::data);
     }
 
     TEST_CASE("a full disk leaves position, queue and files as they were") {
         TempDir dir;
-        ShipState state(dir.path);
+        ShipState state(dir.path());
         capture(state);
         auto before = state.position();
         auto limit_files = [](rlim_t bytes) {
@@ -613,7 +613,7 @@ TEST_SUITE("wal/ship state") {
         };
         auto old = std::signal(SIGXFSZ, SIG_IGN);
         // The segment's file fits, the transaction does not.
-        limit_files(fs::file_size(dir.path + "/state.db-wal") + 1000);
+        limit_files(fs::file_size(dir / "state.db-wal") + 1000);
         ErrorKind kind = kind_of([&] { capture(state, 2); });
         limit_files(0);
         CHECK(kind == ErrorKind::io);
@@ -631,8 +631,8 @@ TEST_SUITE("wal/segment uploader") {
     TEST_CASE("sends in order, up to where it may, exactly the bytes of the file") {
         for (bool conditional : {true, false}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState state(dir.path + "/cache");
+            FaultyStore store(dir / "store");
+            ShipState state(dir / "cache");
             std::vector<std::string> bytes;
             for (std::uint32_t i = 0; i < 3; ++i) {
                 capture(state, i);
@@ -656,8 +656,8 @@ TEST_SUITE("wal/segment uploader") {
     TEST_CASE("a lost reply: its own object is recognised and not sent again") {
         for (bool conditional : {true, false}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState state(dir.path + "/cache");
+            FaultyStore store(dir / "store");
+            ShipState state(dir / "cache");
             capture(state);
             capture(state, 2);
             SegmentUploader up = uploader(store, state, conditional);
@@ -681,8 +681,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("the store's client repeats a PUT that had worked: 412, and it is ours") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState state(dir.path + "/cache");
+        FaultyStore store(dir / "store");
+        ShipState state(dir / "cache");
         capture(state);
         std::string bytes = read_file(state.queued_path(1)).value();
         store.fault = [&](const std::string& call, bool after) {
@@ -696,8 +696,8 @@ TEST_SUITE("wal/segment uploader") {
     TEST_CASE("while the store is down everything stays queued") {
         for (bool conditional : {true, false}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState state(dir.path + "/cache");
+            FaultyStore store(dir / "store");
+            ShipState state(dir / "cache");
             for (std::uint32_t i = 0; i < 3; ++i)
                 capture(state, i);
             SegmentUploader up = uploader(store, state, conditional);
@@ -721,8 +721,8 @@ TEST_SUITE("wal/segment uploader") {
     TEST_CASE("of two writers exactly one wins a number, the other is fenced") {
         for (int round = 0; round < 20; ++round) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState a(dir.path + "/a"), b(dir.path + "/b");
+            FaultyStore store(dir / "store");
+            ShipState a(dir / "a"), b(dir / "b");
             capture(a, 1, "web1");
             send_all(store, a);
             adopt_head(store, b);
@@ -758,8 +758,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("the message of a fenced writer says whose it is and what is safe") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState a(dir.path + "/a"), b(dir.path + "/b");
+        FaultyStore store(dir / "store");
+        ShipState a(dir / "a"), b(dir / "b");
         capture(a, 1, "web1");
         send_all(store, a);
         adopt_head(store, b);
@@ -780,9 +780,9 @@ TEST_SUITE("wal/segment uploader") {
         CHECK(kind_of([&] { uploader(store, a).send_next(9); }, &again) == ErrorKind::fenced);
         CHECK(again == text);
         // The same cache directory twice (a cloned volume): it says so.
-        fs::remove_all(dir.path + "/c");
-        fs::copy(dir.path + "/b", dir.path + "/c");
-        ShipState c(dir.path + "/c");
+        fs::remove_all(dir / "c");
+        fs::copy(dir / "b", dir / "c");
+        ShipState c(dir / "c");
         capture(b, 4, "web2");
         send_all(store, b);
         capture(c, 5, "web3");
@@ -792,8 +792,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("without conditional creation a second writer is found out before it goes on") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState a(dir.path + "/a"), b(dir.path + "/b");
+        FaultyStore store(dir / "store");
+        ShipState a(dir / "a"), b(dir / "b");
         capture(a, 1, "web1");
         send_all(store, a, false);
         adopt_head(store, b);
@@ -836,8 +836,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("without conditional creation an object that was overwritten at once is noticed") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState a(dir.path + "/a"), b(dir.path + "/b");
+        FaultyStore store(dir / "store");
+        ShipState a(dir / "a"), b(dir / "b");
         capture(a, 1, "web1");
         send_all(store, a, false);
         adopt_head(store, b);
@@ -865,8 +865,8 @@ TEST_SUITE("wal/segment uploader") {
         for (int round = 0; round < 4; ++round) {
             bool conditional = round % 2 == 0, two = round < 2;
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState a(dir.path + "/a"), b(dir.path + "/b");
+            FaultyStore store(dir / "store");
+            ShipState a(dir / "a"), b(dir / "b");
             milliseconds clock{1000};
             NullLog log;
             SegmentUploader::Options o;
@@ -900,8 +900,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("a replica that has less than it confirmed is not written on") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState state(dir.path + "/cache");
+        FaultyStore store(dir / "store");
+        ShipState state(dir / "cache");
         for (std::uint32_t i = 0; i < 3; ++i)
             capture(state, i);
         send_all(store, state);
@@ -928,9 +928,9 @@ TEST_SUITE("wal/segment uploader") {
             std::string hidden_from = "~";
         };
         TempDir dir;
-        FaultyStore files(dir.path + "/store");
+        FaultyStore files(dir / "store");
         Lagging store(files);
-        ShipState state(dir.path + "/cache");
+        ShipState state(dir / "cache");
         for (std::uint32_t i = 0; i < 3; ++i)
             capture(state, i);
         send_all(store, state);
@@ -945,8 +945,8 @@ TEST_SUITE("wal/segment uploader") {
     TEST_CASE("a replica that vanished is begun anew where its numbers ended") {
         for (bool conditional : {true, false}) {
             TempDir dir;
-            FaultyStore store(dir.path + "/store");
-            ShipState state(dir.path + "/cache");
+            FaultyStore store(dir / "store");
+            ShipState state(dir / "cache");
             QueuedSegment used_up;
             used_up.sequence = 57;
             state.adopt(used_up);
@@ -956,7 +956,7 @@ TEST_SUITE("wal/segment uploader") {
             CHECK(state.acknowledged().sequence == 59);
             CHECK(read_replica_head(store, kKeys).sequence() == 59);
             // But not over somebody else's.
-            ShipState other(dir.path + "/other");
+            ShipState other(dir / "other");
             other.adopt(used_up);
             capture(other);
             CHECK(kind_of([&] { send_all(store, other, conditional); }) == ErrorKind::fenced);
@@ -965,8 +965,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("a number of ours that is another's in the store: fenced, also at the head") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState a(dir.path + "/a"), b(dir.path + "/b");
+        FaultyStore store(dir / "store");
+        ShipState a(dir / "a"), b(dir / "b");
         capture(a, 1, "web1");
         send_all(store, a);
         capture(b, 2, "web2");
@@ -988,8 +988,8 @@ TEST_SUITE("wal/segment uploader") {
 
     TEST_CASE("a queued file that rotted is not sent") {
         TempDir dir;
-        FaultyStore store(dir.path + "/store");
-        ShipState state(dir.path + "/cache");
+        FaultyStore store(dir / "store");
+        ShipState state(dir / "cache");
         capture(state);
         capture(state, 2);
         CHECK(uploader(store, state).send_next(1));
@@ -1003,7 +1003,7 @@ TEST_SUITE("wal/segment uploader") {
         CHECK(text.find("remove that file") != std::string::npos);
         CHECK_FALSE(state.oldest()->attempted);
         // Whole, but another segment under its name.
-        ShipState other(dir.path + "/other");
+        ShipState other(dir / "other");
         capture(other);
         capture(other, 3);
         fs::copy(other.queued_path(2), state.queued_path(2), fs::copy_options::overwrite_existing);

@@ -4,6 +4,7 @@
 // frames of the new one. A VFS shim lets a writer in exactly there, while our own checkpoint code
 // runs: under the barrier nothing breaks; without it the database is corrupt, which proves that the
 // window was reached.
+#include "../temp_dir.hpp"
 #include "wal/live_db.hpp"
 
 #include <doctest/doctest.h>
@@ -77,9 +78,8 @@ std::string run(sqlite3* db, const char* sql) {
 
 /// integrity_check after a checkpoint of ours, with or without the barrier.
 std::string checkpoint_with_writer(bool barrier) {
-    std::string dir = (std::filesystem::temp_directory_path() / "zl-reset-XXXXXX").string();
-    REQUIRE(::mkdtemp(dir.data()));
-    const std::string path = dir + "/t.db";
+    const test::TempDir dir;
+    const std::string path = dir / "t.db";
     REQUIRE(::sqlite3_open(path.c_str(), &writer) == SQLITE_OK);
     run(writer, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; PRAGMA busy_timeout=0;"
                 "CREATE TABLE t(a INTEGER PRIMARY KEY, b);"
@@ -119,7 +119,6 @@ std::string checkpoint_with_writer(bool barrier) {
     REQUIRE(::sqlite3_open(path.c_str(), &writer) == SQLITE_OK);
     verdict = run(writer, "PRAGMA integrity_check(1)");
     ::sqlite3_close(writer);
-    std::filesystem::remove_all(dir);
     return verdict;
 }
 

@@ -1,6 +1,7 @@
-/// A directory that vanishes with the test, and looks at what is in one.
+/// Looks at what is in a directory.
 #pragma once
 
+#include "../temp_dir.hpp"
 #include "base/file.hpp"
 #include "layer/beneath.hpp"
 
@@ -15,25 +16,6 @@
 #include <string>
 
 namespace zl::test {
-
-class TempDir {
-public:
-    TempDir() {
-        std::string name = "/tmp/zl-test-XXXXXX";
-        path_ = ::mkdtemp(name.data());
-    }
-    TempDir(const TempDir&) = delete;
-    TempDir& operator=(const TempDir&) = delete;
-    ~TempDir() {
-        const UniqueFd tmp(::open("/tmp", O_RDONLY | O_DIRECTORY));
-        remove_tree(tmp.get(), path_.substr(5));
-    }
-    const std::string& path() const { return path_; }
-    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
-private:
-    std::string path_;
-};
 
 inline struct stat stat_of(const std::string& path) {
     struct stat st{};
