@@ -294,11 +294,13 @@ bool Capture::file_was_written_over() {
     return false;
 }
 
+bool Capture::has_view() const {
+    return position_ && position_->wal && db_->reading() &&
+           (position_->wal->salt != begun_.salt || position_->wal->frame >= begun_.frame);
+}
+
 std::optional<Capture::View> Capture::view(const std::atomic<bool>* cancel) {
-    if (!position_ || !position_->wal || !db_->reading())
-        return std::nullopt;
-    // Others may move back what our lock has passed: what we have not captured of that would show.
-    if (position_->wal->salt == begun_.salt && position_->wal->frame < begun_.frame)
+    if (!has_view())
         return std::nullopt;
     auto index = stable_index();
     if (!index)

@@ -112,6 +112,9 @@ public:
         std::unique_ptr<PageView> pages;
     };
     std::optional<View> view(const std::atomic<bool>* cancel);
+    /// Whether there is a position that a view can show: others may move back what was in the WAL
+    /// when our lock began, so all of that has to be captured first.
+    bool has_view() const;
 
 private:
     struct Scan {

@@ -288,18 +288,42 @@ void Replicator::Impl::maybe_checkpoint() {
 
 /// The keep thread asked for the state at the position.
 void Replicator::Impl::serve_view() {
+    if (!capture || !is_settled || !is_view_wanted())
+        return;
+    make_viewable();
     std::lock_guard lock(handover);
-    if (!view_wanted || !capture || !is_settled)
+    if (!view_wanted || !is_settled)
         return;
     try {
         view_cancel = false;
         auto view = capture->view(&view_cancel);
         view_in_use = view.has_value();
+        if (view_in_use)
+            snapshot_works = true; // until it fails: else the lock would be let go of at once
         view_wanted->set_value(std::move(view));
     } catch (...) {
         view_wanted->set_exception(std::current_exception());
     }
     view_wanted.reset();
+}
+
+bool Replicator::Impl::is_view_wanted() {
+    std::lock_guard lock(handover);
+    return view_wanted.has_value();
+}
+
+/// The first snapshot of a generation is not held back with the rest, for a full cache waits for
+/// it: without it nothing else is sent. That adds to the cache what was in the WAL.
+void Replicator::Impl::make_viewable() {
+    std::string reason;
+    while (upload_limit() != UINT64_MAX && !capture->has_view()) {
+        const Capture::Step step = capture->step(reason);
+        if (step == Capture::Step::nothing)
+            return;
+        if (step == Capture::Step::lost)
+            return lost(reason);
+        changed();
+    }
 }
 
 Millis Replicator::Impl::time_to_wait() const {

@@ -73,6 +73,8 @@ struct Replicator::Impl {
     void lost(const std::string& reason);
     void maybe_checkpoint();
     void serve_view();
+    bool is_view_wanted();
+    void make_viewable();
     Millis time_to_wait() const;
     void trouble(const std::string& what, const Error& error);
     // ---- in an outage (replicator_outage.cpp) ----
@@ -125,6 +127,7 @@ struct Replicator::Impl {
     std::string lost_reason;
     bool is_settled = false;
     std::optional<TimePoint> gap_from; ///< the read lock was given up; never while is_settled
+    std::optional<TimePoint> gap_told;  ///< the gap that was warned of: once, not at every try
     std::future<ReplicaHead> head_answer;
     std::uint64_t looks = 0;
     bool head_unknown = false; ///< the store did not answer the last time it was asked for it

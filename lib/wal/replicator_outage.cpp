@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t kLittle = 4 << 20; ///< to let go of so little makes no room
 constexpr Millis kStalled{500};
+constexpr Millis kLetGoFor{1000}; ///< at least
 constexpr Millis kSlowStore{std::chrono::minutes(1)};
 
 } // namespace
@@ -92,14 +93,17 @@ void Replicator::Impl::let_go(std::uint64_t waiting) {
     capture->db().end_read();
     is_settled = false;
     held_back_since.reset();
+    next_look = Steady::now() + kLetGoFor;
     const std::string what = why + ", " + format_size(waiting) +
                              " wait in the WAL and the cache: letting go of it so that the disk "
                              "does not fill";
     if (position)
-        log.warn(what + ". Moments from " + format_rfc3339(*gap_from) +
-                 " on are lost until the store is back");
+        log.write(gap_told == gap_from ? LogLevel::info : LogLevel::warning,
+                  what + ". Moments from " + format_rfc3339(*gap_from) +
+                      " on are lost until the store is back");
     else
         log.info(what); // a snapshot is to come first, so nothing is lost
+    gap_told = gap_from;
 }
 
 /// The store works, and there is room for the latest state. That is one segment, marked with the
@@ -111,10 +115,8 @@ bool Replicator::Impl::gap_may_end() {
         return false;
     // What waits behind a claim without a snapshot waits for us: the snapshot needs the read lock,
     // and is tried again at its own pace.
-    if (upload_limit() != UINT64_MAX) {
-        std::lock_guard lock(handover);
-        return view_wanted.has_value();
-    }
+    if (upload_limit() != UINT64_MAX)
+        return is_view_wanted();
     return state.queue_size().bytes <= options.max_cache_size / 2;
 }
 
