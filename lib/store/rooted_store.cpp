@@ -5,6 +5,7 @@
 #include "base/json.hpp"
 #include "base/random.hpp"
 #include "store/forwarding_store.hpp"
+#include "store/local_files.hpp"
 
 #include <sys/stat.h>
 
@@ -60,7 +61,7 @@ private:
         struct stat st {};
         if (::stat(path_.c_str(), &st) != 0) {
             if (errno != ENOENT && errno != ENOTDIR)
-                throw sys_error("stat " + path_);
+                throw local::failed("stat " + path_, path_);
             if (seen_)
                 throw lost("is gone");
             return;
