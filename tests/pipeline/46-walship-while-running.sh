@@ -113,8 +113,8 @@ walwriter check - "$T/r.db" --log "$T/log.first" --until 2999-01-01T00:00:00Z >"
 
 say "deleted and made anew"
 rm -f "$DB" "$DB"-*
-sleep 1.5
-[ "$(ship_status .state)" = waiting ] || fail "state: $(ship_status .state)"
+is_waiting() { [ "$(ship_status .state)" = waiting ]; }
+within 10 is_waiting
 sqlite3 "$DB" 'PRAGMA journal_mode=wal' >/dev/null
 write_rows 20
 new_is_shipped() { restore && [ "$(sqlite3 "$T/r.db" 'SELECT n > 0 FROM tally' 2>"$ERR")" = 1 ]; }

@@ -31,7 +31,8 @@ expect_grep 'uploading [0-9.]+ MiB of 15.3 MiB, [0-9]+%, [0-9.]+ [KM]iB/s, ETA [
 say "the store does not answer: that is said, with the patience that is left, and it goes on"
 clear_log
 rules "[{$part,\"skip\":1,\"action\":\"status\",\"count\":4}]"
-typed "zl-push --force --part-size 5MiB --jobs 1 --retry-for 9m --progress auto --name web1 <$T/layer >/dev/null"
+# The limit leaves time to draw what comes after it.
+typed "zl-push --force --bwlimit 8MiB --part-size 5MiB --jobs 1 --retry-for 9m --progress auto --name web1 <$T/layer >/dev/null"
 fired
 expect_grep 'uploading [0-9.]+ MiB of 15.3 MiB, [0-9]+%, 503 SlowDown, retrying for (9m00s|8m[0-9]+s) more' "$OUT"
 expect_grep 'parts [0-9]/4, retries [1-4]' "$OUT"

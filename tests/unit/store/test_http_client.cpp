@@ -302,10 +302,15 @@ TEST_CASE("a prompt sink gets every byte in order, and what it throws reaches th
     Prompt all, little;
     HttpRequest request = get(server.url() + "/");
     request.choose_sink = [&](const HttpResponse&) { return &all; };
-    CHECK(client.perform(request).transport == Transport::ok);
-    CHECK(all.got == content);
-    all.threads.erase(std::this_thread::get_id()); // what came before the head was looked at
-    CHECK(all.threads.size() == 1);                // the client's own, without a hand-over
+    // What comes before the head was looked at is written here, seldom all of it; the rest by the
+    // client's own thread, without a hand-over.
+    for (int i = 0; i < 50 && all.threads.empty(); ++i) {
+        all.got.clear();
+        CHECK(client.perform(request).transport == Transport::ok);
+        CHECK(all.got == content);
+        all.threads.erase(std::this_thread::get_id());
+    }
+    CHECK(all.threads.size() == 1);
     little.limit = 1 << 20;
     request.choose_sink = [&](const HttpResponse&) { return &little; };
     CHECK_THROWS_AS(client.perform(request), Error);
